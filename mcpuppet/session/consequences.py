@@ -1,0 +1,470 @@
+"""What follows: an outcome, a person's word or the passing of time, turned into events.
+
+`Progress` gathers events and folds each into the state at once, so that the next question is asked
+of the state it led to. After every cause the run is *settled*: steps that can no longer run are
+skipped, approvals whose turn it is are opened, and a run that has nothing left to do ends.
+Pure: the time, new ids and the jitter of a retry come in with `Source`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from mcpuppet.errors import AuditError, UnknownSessionError
+from mcpuppet.session import events as e
+from mcpuppet.session.call import canonical_json
+from mcpuppet.session.decision import outstanding_before
+from mcpuppet.session.environment import variables
+from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
+from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState, apply
+from mcpuppet.workflow.compiler import (
+    CompiledStep,
+    CompiledWorkflow,
+    delay_before,
+    descendants,
+)
+from mcpuppet.workflow.definition import Retry
+from mcpuppet.workflow.expression import EvaluationError, Expression
+from mcpuppet.workflow.marking import PENDING, RUNNING, SKIPPED, SUCCESS, status_of
+
+FAILING_LASTS = timedelta(hours=24)
+"""How long a failing run waits for compensations and `finally` steps."""
+RESULT_LIMIT = 64 * 1024
+"""Results up to this many bytes of JSON are recorded whole; of larger ones length and digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where time, ids and jitter come from, as values."""
+
+    now: datetime
+    new_id: Callable[[str], str]
+    jitter: Callable[[], float]
+    """A number in [0, 1)."""
+
+
+class Progress:
+    """Events that follow from one cause, and the state they lead to.
+
+    `known` is the state before, None for a session that is not opened yet; `workflow` is the one of
+    its latest run, None when it has had none.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        known: SessionState | None,
+        workflow: CompiledWorkflow | None,
+        source: Source,
+    ) -> None:
+        self.session_id = session_id
+        self.known = known
+        self.source = source
+        self.events: list[e.Event] = []
+        self._workflow = workflow
+
+    @property
+    def state(self) -> SessionState:
+        if self.known is None:
+            raise UnknownSessionError(self.session_id)
+        return self.known
+
+    @property
+    def workflow(self) -> CompiledWorkflow:
+        if self._workflow is None:
+            raise AuditError("nothing follows from a workflow before a run was started")
+        return self._workflow
+
+    @property
+    def run(self) -> RunState | None:
+        return None if self.known is None else self.known.active_run
+
+    def emit(self, event: e.Event) -> None:
+        """Add an event and fold it into the state."""
+        self.known = apply(self.session_id, self.known, event, self.source.now)
+        self.events.append(event)
+
+    def open_session(self, principal: str, settings: str) -> None:
+        """Begin the session, unless it has begun."""
+        if self.known is None:
+            self.emit(e.SessionOpened(principal, settings))
+
+    def start_run(
+        self, workflow: CompiledWorkflow, inputs: Mapping[str, Any], principal: str
+    ) -> None:
+        """Begin a run of a workflow whose inputs are valid."""
+        self._workflow = workflow
+        self.emit(
+            e.RunStarted(
+                run_id=self.source.new_id("run"),
+                workflow=workflow.name,
+                version=workflow.version,
+                hash=workflow.hash,
+                inputs=inputs,
+                steps=tuple(step.id for step in workflow.steps),
+                principal=principal,
+                expires_at=self.source.now + workflow.definition.timeout,
+            )
+        )
+        self.settle()
+
+    # --- a call has ended -----------------------------------------------------------------------
+
+    def call_ended(self, call_id: str, outcome: Outcome, seconds: float | None) -> None:
+        """Take in what became of a call that was started in this session."""
+        call = self.state.calls[call_id]
+        self.emit(_call_event(call_id, outcome, seconds))
+        if call.purpose == "compensation" and call.step is not None:
+            if isinstance(outcome, Succeeded) and self.run is not None:
+                self.emit(e.StepCompensated(call.step, call_id))
+        elif self._is_current(call):
+            self._step_ended(call, outcome)
+        self.settle()
+
+    def _is_current(self, call: OpenCall) -> bool:
+        """Whether the call's step is still running in the active run."""
+        run = self.run
+        return (
+            run is not None
+            and call.step is not None
+            and call.step in run.index
+            and run.step_status(call.step) == RUNNING
+        )
+
+    def _step_ended(self, call: OpenCall, outcome: Outcome) -> None:
+        assert call.step is not None
+        step = self.workflow.step(call.step)
+        if isinstance(outcome, Succeeded):
+            self._judge_result(step, call.call_id, result_value(outcome.result))
+        elif isinstance(outcome, Unknown):
+            self._unknown(step, call, outcome.message)
+        elif outcome.reason == "invalid_result":  # it did happen: never made again by itself
+            self._fail(step, outcome.message)
+        else:
+            self._fail_or_retry(step, call, "error", outcome.message)
+
+    def _judge_result(self, step: CompiledStep, call_id: str, result: Mapping[str, Any]) -> None:
+        """Decide from a result whether the step is done, goes on polling, or has failed."""
+        problem = _returns_problem(step, result)
+        if problem is not None:
+            self._fail(step, problem)
+            return
+        try:
+            if step.success is not None and not self._holds(step.success, result):
+                self._fail(step, f"`{step.success.source}` does not hold for the result")
+                return
+            if step.repeat is not None and not self._holds(step.repeat.until, result):
+                self._poll_again(step)
+                return
+        except EvaluationError as error:
+            self.emit(e.StepHeld(step.id, f"its result cannot be judged: {error}", call_id))
+            return
+        self.emit(e.StepSucceeded(step.id, _kept(step, result)))
+
+    def _holds(self, guard: Expression, result: Mapping[str, Any]) -> bool:
+        assert self.run is not None
+        return guard.evaluate_bool(variables(self.workflow, self.run, result=result))
+
+    def _poll_again(self, step: CompiledStep) -> None:
+        assert step.repeat is not None
+        assert self.run is not None
+        rounds = self.run.count(f"repeat:{step.id}") + 1
+        condition = f"`{step.repeat.until.source}` does not hold yet"
+        if self.run.failing or rounds >= (step.repeat.max or 1):
+            self._fail(step, f"{condition} after {rounds} rounds")
+            return
+        due = self.source.now + step.repeat.every
+        self.emit(e.StepReturned(step.id, "repeat", condition, due))
+
+    def _unknown(self, step: CompiledStep, call: OpenCall, message: str) -> None:
+        retry = step.retry
+        if step.retries_unknown and retry is not None and self._may_retry(retry, call):
+            self._return(step, retry, call, message)
+        else:
+            self.emit(e.StepHeld(step.id, f"the outcome is unknown: {message}", call.call_id))
+
+    def _fail_or_retry(self, step: CompiledStep, call: OpenCall, why: str, message: str) -> None:
+        retry = step.retry
+        if retry is not None and why in retry.on and self._may_retry(retry, call):
+            self._return(step, retry, call, message)
+        else:
+            self._fail(step, message)
+
+    def _may_retry(self, retry: Retry, call: OpenCall) -> bool:
+        return call.attempt < retry.attempts and self.run is not None and not self.run.failing
+
+    def _return(self, step: CompiledStep, retry: Retry, call: OpenCall, message: str) -> None:
+        wait = delay_before(retry, call.attempt)
+        if retry.jitter:  # between half and the whole of the wait, so that crowds spread out
+            wait *= 0.5 + self.source.jitter() / 2
+        self.emit(e.StepReturned(step.id, "retry", message, self.source.now + wait))
+
+    def _fail(self, step: CompiledStep, reason: str) -> None:
+        """A final failure: rework while there is budget, else it is handled or the run fails."""
+        self.emit(e.StepFailed(step.id, reason))
+        if not self._redo(step):
+            self._unless_handled(step, "failed", f"step {step.id} failed: {reason}")
+
+    def _redo(self, step: CompiledStep) -> bool:
+        run = self.run
+        if step.redo is None or run is None or run.failing:
+            return False
+        if run.count(f"redo:{step.id}") >= (step.redo.max or 0):
+            return False
+        self.emit(e.StepsRedone(step.id, tuple(self._reset_by(step))))
+        return True
+
+    def _reset_by(self, step: CompiledStep) -> Iterator[str]:
+        """The steps of a redo, and the steps that were skipped because of them."""
+        assert step.redo is not None
+        assert self.run is not None
+        listed = {step.index, *(self.workflow.index[name] for name in step.redo.redo)}
+        dependent = descendants(self.workflow, listed)
+        for one in self.workflow.steps:
+            status = status_of(self.run.marking, one.index)
+            if one.index in listed and status != RUNNING:
+                yield one.id
+            elif one.index in dependent and status == SKIPPED:
+                yield one.id
+
+    def _unless_handled(self, step: CompiledStep, ends_as: e.RunEnd, reason: str) -> None:
+        if not step.failure_is_handled and self.run is not None and not self.run.failing:
+            self.emit(e.RunFailing(ends_as, step.id, reason))
+
+    # --- a person has spoken --------------------------------------------------------------------
+
+    def voted(self, approval: ApprovalState, person: str, content: str, channel: str) -> None:
+        """One person approves; with the quorum reached the approval is granted."""
+        self.emit(e.ApprovalVoted(approval.approval_id, person, content, channel))
+        names = sorted({*(name for name, _ in approval.votes), person})
+        if len(names) >= approval.quorum:
+            self.emit(e.ApprovalGranted(approval.approval_id, approval.step, tuple(names)))
+        self.settle()
+
+    def denied(self, approval: ApprovalState, person: str, reason: str) -> None:
+        """One person denies, and that decides it."""
+        self._reject(approval, person, reason)
+        self.settle()
+
+    def bypassed(self, approval: ApprovalState, person: str, justification: str) -> None:
+        """A person passes over the approval."""
+        self.emit(e.ApprovalBypassed(approval.approval_id, approval.step, person, justification))
+        self.settle()
+
+    def resolved(self, call_id: str, happened: bool, person: str, note: str) -> None:
+        """A person says what became of a call whose outcome is unknown or cannot be judged."""
+        call = self.state.calls.get(call_id)
+        step = self._held_by(call_id) if call is None else call.step
+        self.emit(e.CallResolved(call_id, happened, person, note))
+        if call is not None and call.purpose == "compensation":
+            if happened and step is not None and self.run is not None:
+                self.emit(e.StepCompensated(step, call_id))
+        elif step is not None and self.run is not None and self.run.step_status(step) == RUNNING:
+            if happened:
+                self.emit(e.StepSucceeded(step, {}))
+            else:
+                reason = f"{person} says that it did not happen"
+                self.emit(e.StepReturned(step, "retry", reason, self.source.now))
+        self.settle()
+
+    def _held_by(self, call_id: str) -> str | None:
+        held = {} if self.run is None else self.run.held
+        return next((step for step, hold in held.items() if hold.call_id == call_id), None)
+
+    def released(self, step: str, ready: bool, person: str, note: str) -> None:
+        """A person says how the guard that held a step is to be read."""
+        self.emit(e.StepReleased(step, ready, person, note))
+        if not ready:
+            self.emit(e.StepSkipped(step, f"{person} says that it does not apply"))
+        self.settle()
+
+    def cancelled(self, person: str, reason: str) -> None:
+        """A person ends the run."""
+        self.emit(e.RunEnded("cancelled", reason, person))
+
+    # --- time has passed ------------------------------------------------------------------------
+
+    def time_passed(self) -> None:
+        """Write down every deadline that lies behind `source.now`."""
+        run, now = self.run, self.source.now
+        if run is None:
+            return
+        if not run.failing and now >= run.expires_at:
+            self.emit(e.RunFailing("timed_out", None, "the run took longer than its timeout"))
+        for approval in run.approvals.values():
+            if approval.status == "open" and now >= approval.expires_at:
+                self._expire(approval)
+        self.settle()
+        run = self.run
+        if run is not None and run.failing_since and now >= run.failing_since + FAILING_LASTS:
+            self.emit(e.RunEnded(_end(run), "undoing was not finished within 24 h"))
+
+    def _expire(self, approval: ApprovalState) -> None:
+        self.emit(e.ApprovalExpired(approval.approval_id, approval.step))
+        step = self.workflow.step(approval.step)
+        assert step.approval is not None
+        assert self.run is not None
+        if approval.asked <= step.approval.renew and not self.run.failing:
+            self._open(step, approval.asked + 1)
+        else:
+            self._reject(approval, "time", "nobody decided in time")
+
+    def _reject(self, approval: ApprovalState, by: str, reason: str) -> None:
+        self.emit(e.ApprovalRejected(approval.approval_id, approval.step, by, reason))
+        step = self.workflow.step(approval.step)
+        if not self._redo(step):
+            self._unless_handled(step, "rejected", f"{step.id} was rejected by {by}: {reason}")
+
+    # --- settling -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let everything follow that follows without anybody's doing, until nothing more does."""
+        while self.run is not None and self._settle_steps():
+            pass
+        if self.run is not None:
+            self._end_if_done(self.run)
+
+    def _settle_steps(self) -> bool:
+        """One pass over the steps; True when some step changed."""
+        before = len(self.events)
+        for step in self.workflow.steps:
+            run = self.run
+            assert run is not None
+            status = status_of(run.marking, step.index)
+            if run.failing and not step.finally_:
+                if status == PENDING or (status == RUNNING and step.approval is not None):
+                    self.emit(e.StepSkipped(step.id, "the run is ending"))
+            elif status == PENDING:
+                self._settle_pending(step, run)
+        return len(self.events) > before
+
+    def _settle_pending(self, step: CompiledStep, run: RunState) -> None:
+        if step.needs and step.needs_are_dead(run.marking):
+            self.emit(e.StepSkipped(step.id, "what it needs can no longer happen"))
+            return
+        if step.id in run.not_before or not step.needs_hold(run.marking):
+            return
+        if step.when is not None and step.id not in run.released:
+            try:
+                if not step.when.evaluate_bool(variables(self.workflow, run)):
+                    self.emit(e.StepSkipped(step.id, f"`{step.when.source}` does not hold"))
+                    return
+            except EvaluationError as error:
+                self._hold_guard(step, run, f"`{step.when.source}` cannot be evaluated: {error}")
+                return
+        if step.approval is not None:
+            self._open(step, 1)
+
+    def _hold_guard(self, step: CompiledStep, run: RunState, reason: str) -> None:
+        hold = run.held.get(step.id)
+        if hold is None or hold.reason != reason:
+            self.emit(e.StepHeld(step.id, reason, None))
+
+    def _open(self, step: CompiledStep, asked: int) -> None:
+        """Ask for a decision. A bound value that cannot be read holds the step instead."""
+        approval, run = step.approval, self.run
+        assert approval is not None
+        assert run is not None
+        values = variables(self.workflow, run)
+        try:
+            binds = {guard.source: guard.evaluate(values) for guard in approval.binds}
+        except EvaluationError as error:
+            self._hold_guard(step, run, f"a bound value cannot be read: {error}")
+            return
+        self.emit(
+            e.ApprovalOpened(
+                approval_id=self.source.new_id("apr"),
+                step=step.id,
+                binds=binds,
+                roles=tuple(approval.roles),
+                quorum=approval.quorum,
+                requested_by=run.principal,
+                separation=approval.separation,
+                asked=asked,
+                expires_at=self.source.now + approval.timeout,
+            )
+        )
+
+    def _end_if_done(self, run: RunState) -> None:
+        if self._is_busy(run):
+            return
+        if run.failing:
+            if not self._left_to_undo(run):
+                self.emit(e.RunEnded(_end(run), run.end_reason or ""))
+            return
+        for step in self.workflow.steps:
+            if status_of(run.marking, step.index) & (PENDING | RUNNING):
+                self.emit(e.StepSkipped(step.id, "the run is complete"))
+        self.emit(e.RunEnded("completed", "every step that had to be done is done"))
+
+    def _is_busy(self, run: RunState) -> bool:
+        """Whether a step still runs, or still has to."""
+        for step in self.workflow.steps:
+            status = status_of(run.marking, step.index)
+            if status == RUNNING and (step.approval is None or not step.optional):
+                return True
+            if status == PENDING and not step.optional:
+                return True
+        return False
+
+    def _left_to_undo(self, run: RunState) -> bool:
+        return any(
+            step.compensation is not None
+            and status_of(run.marking, step.index) == SUCCESS
+            and step.id not in run.compensated
+            for step in self.workflow.steps
+        )
+
+
+def undoable(workflow: CompiledWorkflow, run: RunState) -> Iterator[CompiledStep]:
+    """The steps of a failing run whose undoing is next."""
+    for step in workflow.steps:
+        if (
+            step.compensation is not None
+            and status_of(run.marking, step.index) == SUCCESS
+            and step.id not in run.compensated
+            and next(outstanding_before(workflow, run, step), None) is None
+        ):
+            yield step
+
+
+def _end(run: RunState) -> e.RunEnd:
+    ends: Mapping[str | None, e.RunEnd] = {"rejected": "rejected", "timed_out": "timed_out"}
+    return ends.get(run.ends_as, "failed")
+
+
+def _call_event(call_id: str, outcome: Outcome, seconds: float | None) -> e.Event:
+    if isinstance(outcome, Succeeded):
+        result, digest, size = _recorded(outcome.result)
+        return e.CallSucceeded(call_id, result, digest, size, seconds)
+    if isinstance(outcome, Failed):
+        kept = None if outcome.result is None else _recorded(outcome.result)[0]
+        return e.CallFailed(call_id, outcome.reason, outcome.message, kept, seconds)
+    return e.CallBecameUnknown(call_id, outcome.reason, outcome.message, seconds)
+
+
+def _recorded(result: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str, int]:
+    """What a record keeps of a result: the result or None, its digest, its size in bytes."""
+    text = canonical_json(result)
+    digest = hashlib.sha256(text).hexdigest()
+    return (result if len(text) <= RESULT_LIMIT else None), digest, len(text)
+
+
+def _returns_problem(step: CompiledStep, result: Mapping[str, Any]) -> str | None:
+    for name, schema in step.returns:
+        if name not in result:
+            return f"the result lacks the field {name!r}"
+        violations = schema.violations(result[name])
+        if violations:
+            return f"field {name!r} of the result: {violations[0]}"
+    return None
+
+
+def _kept(step: CompiledStep, result: Mapping[str, Any]) -> dict[str, Any]:
+    if step.kept is None:
+        return dict(result)
+    return {name: result[name] for name in sorted(step.kept) if name in result}

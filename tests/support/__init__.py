@@ -1,0 +1,1 @@
+"""What several tests share: fakes, clocks and generated workflows."""
