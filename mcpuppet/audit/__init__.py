@@ -1,0 +1,1 @@
+"""What can be shown: records, their chain, verification, monitoring and reports."""

@@ -1,0 +1,1 @@
+"""Where sessions live: the `Store` protocol and its embedded SQLite implementation."""

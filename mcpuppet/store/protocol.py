@@ -1,0 +1,174 @@
+"""What every store can do, and the values that pass in and out of it.
+
+A store keeps, for each session, a chain of sealed records, the state they fold to and the few
+index rows that lists and the sweeper need; it changes them together or not at all. It deliberately
+does not know what an event means, what a state contains or who may do what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from mcpuppet.audit.reader import SessionReader
+from mcpuppet.audit.record import GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a session's chain ends: the last record's seq and its 32-byte hash."""
+
+    seq: int
+    hash: bytes
+
+
+NEW_SESSION = Head(0, GENESIS)
+"""The head of a session that has no record yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session as it is kept; `state` is an opaque snapshot."""
+
+    session_id: str
+    head: Head
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """An event to be sealed onto a session's chain; `at` is aware."""
+
+    kind: str
+    at: datetime
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """An approval that waits for a person with one of `roles`."""
+
+    approval_id: str
+    step: str
+    roles: tuple[str, ...]
+    opened_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionIndex:
+    """What lists and the sweeper need of a session; replaces what was indexed for it before.
+
+    `due` is when the sweeper has to look at the session next.
+    """
+
+    principal: str
+    status: str
+    workflow: str | None
+    open_approvals: tuple[ApprovalRow, ...]
+    due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One line of a list of sessions; the times are those of its first and last record."""
+
+    session_id: str
+    principal: str
+    status: str
+    workflow: str | None
+    seq: int
+    opened_at: datetime
+    updated_at: datetime
+    due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who may decide; `token_hash` is all that is kept of the token."""
+
+    name: str
+    roles: tuple[str, ...]
+    token_hash: bytes
+    disabled: bool
+    created_at: datetime
+
+
+class Store(Protocol):
+    """Every method raises StoreError, with the engine's reason, if the store cannot be used."""
+
+    async def load(self, session_id: str) -> StoredSession | None:
+        """The session's head and state, read at one moment."""
+        ...
+
+    async def head(self, session_id: str) -> Head | None:
+        """Only the head: cheap enough to ask whether a cached state is still current."""
+        ...
+
+    async def append(
+        self,
+        session_id: str,
+        expect: Head,
+        records: Sequence[NewRecord],
+        state: bytes,
+        index: SessionIndex,
+    ) -> Head:
+        """Seal at least one record onto `expect` and replace state and index, all or nothing.
+
+        Durable when it returns the new head. Raises SessionChangedError if the stored head is not
+        `expect` (NEW_SESSION for a session that must not exist yet), and InvalidInputError if a
+        record's data cannot be recorded. A caller that is cancelled while it waits must load the
+        session to learn whether the append took place.
+        """
+        ...
+
+    async def put_workflow(self, workflow_hash: str, name: str, version: str, text: str) -> None:
+        """Keep a workflow's text under its content hash; doing so again changes nothing."""
+        ...
+
+    async def workflow_text(self, workflow_hash: str) -> str | None:
+        """The text kept under this content hash."""
+        ...
+
+    async def sessions(self, *, limit: int, status: str | None = None) -> list[SessionRow]:
+        """At most `limit` sessions, the one updated last first."""
+        ...
+
+    async def open_approvals(self) -> list[tuple[str, ApprovalRow]]:
+        """Every open approval with its session's id, the one opened first first."""
+        ...
+
+    async def approval_session(self, approval_id: str) -> str | None:
+        """The session in which this approval is open."""
+        ...
+
+    async def due_sessions(self, now: datetime, limit: int) -> list[str]:
+        """At most `limit` sessions whose `due` is not after `now`, the most overdue first."""
+        ...
+
+    async def put_user(self, user: User) -> None:
+        """Add a user or replace the one of that name; a token hash belongs to one user only."""
+        ...
+
+    async def users(self) -> list[User]:
+        """All users, by name."""
+        ...
+
+    async def user_by_token_hash(self, token_hash: bytes) -> User | None:
+        """The user with this token hash, disabled or not."""
+        ...
+
+    async def data_version(self) -> int:
+        """A number that changes when any process has committed; only a hint for polling."""
+        ...
+
+    def reader(self) -> AbstractContextManager[SessionReader]:
+        """An unchanging view of the store as it is now, for verification and reports."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked for and let go of the store; closing again changes nothing."""
+        ...

@@ -1,0 +1,246 @@
+"""The embedded store: one SQLite file, which several processes may share.
+
+Owns the statements that implement `protocol.Store`. Deliberately does not know how a transaction is
+shared or made durable (`writer`), nor how the file comes into being (`sqlite_file`).
+
+Constructing a store touches nothing; the first call opens the file. Reads run on the event loop, on
+a connection of their own: each is a few index look-ups of some ten microseconds, a thread would
+cost several times that, and SQLite shows such a connection only what is committed. A store belongs
+to one event loop; `reader` may be used from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from mcpuppet.audit.record import Record, seal
+from mcpuppet.errors import SessionChangedError, StoreError
+from mcpuppet.store import sqlite_reader as rows
+from mcpuppet.store.protocol import (
+    NEW_SESSION,
+    ApprovalRow,
+    Head,
+    NewRecord,
+    SessionIndex,
+    SessionRow,
+    StoredSession,
+    User,
+)
+from mcpuppet.store.sqlite_file import ensure_store, open_reader, store_errors
+from mcpuppet.store.sqlite_reader import SqliteReader, open_view, to_micros
+from mcpuppet.store.writer import GroupWriter
+
+_OPEN_SESSION = (
+    "INSERT INTO session(seq, head, state, principal, status, workflow, due, updated_at,"
+    " opened_at, id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+)
+_MOVE_SESSION = (
+    "UPDATE session SET seq=?, head=?, state=?, principal=?, status=?, workflow=?, due=?,"
+    " updated_at=? WHERE id=? AND seq=? AND head=? RETURNING 1"
+)
+_NEWEST_SESSIONS = (
+    "SELECT id, principal, status, workflow, seq, opened_at, updated_at, due FROM session"
+    " ORDER BY updated_at DESC LIMIT ?"
+)
+_NEWEST_SESSIONS_OF_STATUS = (
+    "SELECT id, principal, status, workflow, seq, opened_at, updated_at, due FROM session"
+    " WHERE status=? ORDER BY updated_at DESC LIMIT ?"
+)
+
+
+class SqliteStore:
+    """Implements `protocol.Store`; its methods are documented there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = GroupWriter(path)
+        self._reading: apsw.Connection | None = None
+
+    async def load(self, session_id: str) -> StoredSession | None:
+        sql = "SELECT id, seq, head, state FROM session WHERE id=?"
+        found = await self._read(sql, session_id)
+        return rows.stored_session(found[0]) if found else None
+
+    async def head(self, session_id: str) -> Head | None:
+        found = await self._read("SELECT seq, head FROM session WHERE id=?", session_id)
+        return Head(*found[0]) if found else None
+
+    async def append(
+        self,
+        session_id: str,
+        expect: Head,
+        records: Sequence[NewRecord],
+        state: bytes,
+        index: SessionIndex,
+    ) -> Head:
+        if not records:
+            raise ValueError("an append without a record would change a session unrecorded")
+        sealed = _sealed(session_id, expect, records)
+        times = (to_micros(records[0].at), to_micros(records[-1].at))
+        head = Head(sealed[-1].seq, sealed[-1].hash)
+
+        def job(connection: apsw.Connection) -> Head:
+            if not _moved(connection, session_id, expect, head, state, index, times):
+                raise SessionChangedError(session_id, expect.seq)
+            _insert_records(connection, sealed)
+            _replace_approvals(connection, session_id, index.open_approvals)
+            return head
+
+        return await self._writer.run(job)
+
+    async def put_workflow(self, workflow_hash: str, name: str, version: str, text: str) -> None:
+        kept = await self.workflow_text(workflow_hash)
+        if kept == text:
+            return
+        if kept is not None:
+            raise StoreError(f"another text is kept under the workflow hash {workflow_hash}")
+        await self._writer.run(
+            lambda connection: connection.execute(
+                "INSERT INTO workflow(hash, name, version, text) VALUES(?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (workflow_hash, name, version, text),
+            ).fetchall()
+        )
+
+    async def workflow_text(self, workflow_hash: str) -> str | None:
+        found = await self._read("SELECT text FROM workflow WHERE hash=?", workflow_hash)
+        return str(found[0][0]) if found else None
+
+    async def sessions(self, *, limit: int, status: str | None = None) -> list[SessionRow]:
+        found = (
+            await self._read(_NEWEST_SESSIONS, limit)
+            if status is None
+            else await self._read(_NEWEST_SESSIONS_OF_STATUS, status, limit)
+        )
+        return [rows.session_row(row) for row in found]
+
+    async def open_approvals(self) -> list[tuple[str, ApprovalRow]]:
+        sql = "SELECT session, id, step, roles, opened_at, expires_at FROM approval"
+        found = await self._read(f"{sql} ORDER BY opened_at, id")
+        return [rows.approval_row(row) for row in found]
+
+    async def approval_session(self, approval_id: str) -> str | None:
+        found = await self._read("SELECT session FROM approval WHERE id=?", approval_id)
+        return str(found[0][0]) if found else None
+
+    async def due_sessions(self, now: datetime, limit: int) -> list[str]:
+        sql = "SELECT id FROM session WHERE due<=? ORDER BY due LIMIT ?"
+        return [session_id for (session_id,) in await self._read(sql, to_micros(now), limit)]
+
+    async def put_user(self, user: User) -> None:
+        roles, created_at = json.dumps(user.roles), to_micros(user.created_at)
+        await self._writer.run(
+            lambda connection: connection.execute(
+                "INSERT INTO user(name, roles, token_hash, disabled, created_at)"
+                " VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET roles=excluded.roles,"
+                " token_hash=excluded.token_hash, disabled=excluded.disabled,"
+                " created_at=excluded.created_at",
+                (user.name, roles, user.token_hash, user.disabled, created_at),
+            ).fetchall()
+        )
+
+    async def users(self) -> list[User]:
+        sql = "SELECT name, roles, token_hash, disabled, created_at FROM user ORDER BY name"
+        return [rows.user(row) for row in await self._read(sql)]
+
+    async def user_by_token_hash(self, token_hash: bytes) -> User | None:
+        sql = "SELECT name, roles, token_hash, disabled, created_at FROM user WHERE token_hash=?"
+        found = await self._read(sql, token_hash)
+        return rows.user(found[0]) if found else None
+
+    async def data_version(self) -> int:
+        ((version,),) = await self._read("PRAGMA data_version")
+        return int(version)
+
+    def reader(self) -> AbstractContextManager[SqliteReader]:
+        return open_view(self._path)
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+        await self._writer.close()
+
+    async def _read(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
+        """All rows at once: a cursor left half-read would hold on to an old view of the file."""
+        if self._reading is None:
+            self._reading = await self._open()
+        with store_errors(self._path):
+            return self._reading.execute(sql, values).fetchall()
+
+    async def _open(self) -> apsw.Connection:
+        self._writer.require_open()
+        # Not the writer's task: a first read must not wait for another process's transaction.
+        await asyncio.to_thread(ensure_store, self._path)
+        self._writer.require_open()
+        return self._reading or open_reader(self._path)
+
+
+def _sealed(session_id: str, expect: Head, records: Sequence[NewRecord]) -> list[Record]:
+    sealed: list[Record] = []
+    seq, prev = expect.seq, expect.hash
+    for new in records:
+        record = seal(session_id, seq + 1, prev, new.kind, new.at, new.data)
+        seq, prev = record.seq, record.hash
+        sealed.append(record)
+    return sealed
+
+
+def _moved(
+    connection: apsw.Connection,
+    session_id: str,
+    expect: Head,
+    head: Head,
+    state: bytes,
+    index: SessionIndex,
+    times: tuple[int, int],
+) -> bool:
+    """Move the session from `expect` to `head`, creating it if new; False if it is elsewhere.
+
+    `times` are those of the first and the last record that are appended.
+    """
+    opened_at, updated_at = times
+    due = None if index.due is None else to_micros(index.due)
+    shared = (head.seq, head.hash, state, index.principal, index.status, index.workflow, due)
+    if expect == NEW_SESSION:
+        moved = connection.execute(_OPEN_SESSION, (*shared, updated_at, opened_at, session_id))
+    else:
+        # A head of seq 0 that is not NEW_SESSION is no session's, so it is refused here.
+        at = (session_id, expect.seq, expect.hash)
+        moved = connection.execute(_MOVE_SESSION, (*shared, updated_at, *at))
+    return bool(moved.fetchall())
+
+
+def _insert_records(connection: apsw.Connection, sealed: Sequence[Record]) -> None:
+    connection.executemany(
+        "INSERT INTO record(session, seq, body, hash) VALUES(?, ?, ?, ?)",
+        [(record.session_id, record.seq, record.body, record.hash) for record in sealed],
+    )
+
+
+def _replace_approvals(
+    connection: apsw.Connection, session_id: str, approvals: Sequence[ApprovalRow]
+) -> None:
+    connection.execute("DELETE FROM approval WHERE session=?", (session_id,))
+    for row in approvals:
+        expires_at = None if row.expires_at is None else to_micros(row.expires_at)
+        connection.execute(
+            "INSERT INTO approval(id, session, step, roles, opened_at, expires_at)"
+            " VALUES(?, ?, ?, ?, ?, ?)",
+            (
+                row.approval_id,
+                session_id,
+                row.step,
+                json.dumps(row.roles),
+                to_micros(row.opened_at),
+                expires_at,
+            ),
+        )

@@ -1,0 +1,205 @@
+"""The SQLite file: its tables, how it comes into being, and how connections to it are opened.
+
+Owns everything that must be right before the first statement: the SQLite build, permissions, the
+schema's version, durability. Deliberately knows no session logic.
+
+Several processes may share one file. What they must not do at once (creating or migrating the
+tables, checkpointing the write-ahead log) happens under an OS lock on `<file>.lock`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import filelock
+
+from mcpuppet.errors import StoreError
+
+APPLICATION_ID = 0x4D435050
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_MS = 5_000
+OLDEST_SQLITE = 3_051_003
+"""3.51.3: older builds can corrupt a file whose write-ahead log two connections reset at once."""
+
+_SCHEMA = """
+CREATE TABLE session(
+  id TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  state BLOB NOT NULL,
+  principal TEXT NOT NULL,
+  status TEXT NOT NULL,
+  workflow TEXT,
+  opened_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  due INTEGER
+) STRICT;
+CREATE INDEX session_by_update ON session(updated_at);
+CREATE INDEX session_by_status ON session(status, updated_at);
+CREATE INDEX session_by_due ON session(due) WHERE due IS NOT NULL;
+
+-- Position is the order of commits. Bodies lie in that order, so that a commit writes few pages
+-- however many sessions it touches.
+CREATE TABLE record(
+  position INTEGER PRIMARY KEY,
+  session TEXT NOT NULL REFERENCES session(id),
+  seq INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  hash BLOB NOT NULL,
+  UNIQUE(session, seq)
+) STRICT;
+CREATE TRIGGER record_is_never_changed BEFORE UPDATE ON record
+  BEGIN SELECT RAISE(ABORT, 'a record is never changed'); END;
+CREATE TRIGGER record_is_never_deleted BEFORE DELETE ON record
+  BEGIN SELECT RAISE(ABORT, 'a record is never deleted'); END;
+
+CREATE TABLE approval(
+  id TEXT PRIMARY KEY,
+  session TEXT NOT NULL REFERENCES session(id),
+  step TEXT NOT NULL,
+  roles TEXT NOT NULL,
+  opened_at INTEGER NOT NULL,
+  expires_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approval_by_session ON approval(session);
+
+CREATE TABLE workflow(
+  hash TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE user(
+  name TEXT PRIMARY KEY,
+  roles TEXT NOT NULL,
+  token_hash BLOB NOT NULL UNIQUE,
+  disabled INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+"""
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """Open the store for writing, creating directory (0700), file (0600) and tables as needed."""
+    require_sqlite(apsw.sqlite_lib_version())
+    with store_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with maintenance_lock(path):
+            return _opened_writer(path)
+
+
+def ensure_store(path: Path) -> None:
+    """Create the store if it is not there, and check it; needs no write lock if it is."""
+    open_writer(path).close()
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """Open an existing store for reading; the connection cannot write."""
+    require_sqlite(apsw.sqlite_lib_version())
+    with store_errors(path):
+        if not path.exists():
+            raise StoreError(f"there is no store at {path}")
+        return _closed_on_error(
+            apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY), path, writing=False
+        )
+
+
+def require_sqlite(version: str) -> None:
+    """Raise StoreError if this SQLite (such as "3.51.3") may corrupt a shared file."""
+    major, minor, patch = (int(part) for part in version.split(".")[:3])
+    if major * 1_000_000 + minor * 1_000 + patch < OLDEST_SQLITE:
+        raise StoreError(
+            f"SQLite {version} can corrupt a store that several processes share; "
+            "3.51.3 or newer is needed: update the package apsw"
+        )
+
+
+def maintenance_lock(path: Path, *, wait: bool = True) -> filelock.BaseFileLock:
+    """The OS lock for work on the file that only one process may do at a time."""
+    timeout = BUSY_TIMEOUT_MS / 1000 if wait else 0
+    return filelock.FileLock(f"{path}.lock", timeout=timeout, mode=0o600)
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into a StoreError that names the store."""
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise StoreError(f"the store {path} cannot be used: {_reason(error)}") from error
+
+
+def _opened_writer(path: Path) -> apsw.Connection:
+    # SQLite gives a new write-ahead log the permissions of the file, so they are set here first.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    return _closed_on_error(connection, path, writing=True)
+
+
+def _closed_on_error(connection: apsw.Connection, path: Path, *, writing: bool) -> apsw.Connection:
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if writing:
+            _prepare_writer(connection, path)
+        else:
+            _require_schema(connection, path)
+    except (apsw.Error, StoreError):
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare_writer(connection: apsw.Connection, path: Path) -> None:
+    # The file is looked at before anything is changed: one that is not ours stays as it is.
+    empty = _one(connection, "SELECT count(*) FROM sqlite_schema") == 0
+    if not empty:
+        _require_schema(connection, path)
+    if _one(connection, "PRAGMA journal_mode=WAL") != "wal":
+        raise StoreError(f"the file system of {path} does not support SQLite's write-ahead log")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.wal_autocheckpoint(0)  # see GroupWriter: one process at a time, under the lock
+    if empty:
+        _create_tables(connection)
+
+
+def _create_tables(connection: apsw.Connection) -> None:
+    with connection:
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _require_schema(connection: apsw.Connection, path: Path) -> None:
+    if _one(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise StoreError(f"{path} is an SQLite file, but not an MCPuppet store")
+    version = int(str(_one(connection, "PRAGMA user_version")))
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {path} was written by a newer MCPuppet (format {version}); "
+            f"this one reads formats up to {SCHEMA_VERSION}: update mcpuppet"
+        )
+
+
+def _one(connection: apsw.Connection, sql: str) -> apsw.SQLiteValue:
+    ((value,),) = connection.execute(sql).fetchall()
+    return value
+
+
+def _reason(error: apsw.Error | OSError) -> str:
+    match error:
+        case apsw.BusyError():
+            return f"another process kept it locked for over {BUSY_TIMEOUT_MS / 1000:g} s"
+        case apsw.FullError():
+            return "the disk is full"
+        case filelock.Timeout():
+            return f"another process kept {error.lock_file} for over {BUSY_TIMEOUT_MS / 1000:g} s"
+        case OSError():
+            return error.strerror or str(error)
+    return str(error)
