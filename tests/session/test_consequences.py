@@ -152,7 +152,10 @@ def test_a_success_guard_that_errors_holds_the_step_and_a_person_decides() -> No
 
 def test_retries_wait_longer_each_time_and_end_in_failure() -> None:
     play = Play(
-        "steps:\n  look: {tool: a.look, retry: {attempts: 3, delay: 10s, backoff: 2, jitter: false}}\n"
+        """
+steps:
+  look: {tool: a.look, retry: {attempts: 3, delay: 10s, backoff: 2, jitter: false}}
+"""
     )
     play.call("a.look", failed())
     assert play.run.not_before["look"] == play.clock() + timedelta(seconds=10)
@@ -321,7 +324,11 @@ def test_the_outcome_of_a_call_is_recorded_even_after_the_run_was_cancelled() ->
 
 def test_large_results_are_recorded_by_length_and_digest() -> None:
     play = Play(
-        "steps:\n  look: {tool: a.look}\n  act: {tool: a.act, when: steps.look.result.n > 1, needs: look}\n"
+        """
+steps:
+  look: {tool: a.look}
+  act: {tool: a.act, when: steps.look.result.n > 1, needs: look}
+"""
     )
     events = play.call("a.look", succeeded(n=2, big="x" * 100_000))
     assert isinstance(events[0], e.CallSucceeded)

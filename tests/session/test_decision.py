@@ -22,6 +22,13 @@ steps:
 """
 
 
+EXACT = """
+inputs: {n: {type: integer}}
+steps:
+  one: {tool: a.one, args: {n: {equals: inputs.n}}}
+"""
+
+
 def denied(decision: object) -> Denied:
     assert isinstance(decision, Denied), decision
     return decision
@@ -71,7 +78,7 @@ def test_tools_that_are_always_legal_never_count_as_steps() -> None:
 )
 def test_arguments_must_be_exactly_those_the_step_allows(arguments: dict, problem: str) -> None:
     play = Play(
-        "inputs: {n: {type: integer}}\nsteps:\n  one: {tool: a.one, args: {n: {equals: inputs.n}}}\n",
+        EXACT,
         n=4,
     )
     refusal = denied(play.decide("a.one", **arguments))
@@ -83,7 +90,7 @@ def test_arguments_must_be_exactly_those_the_step_allows(arguments: dict, proble
 
 def test_true_is_not_one() -> None:
     play = Play(
-        "inputs: {n: {type: integer}}\nsteps:\n  one: {tool: a.one, args: {n: {equals: inputs.n}}}\n",
+        EXACT,
         n=1,
     )
     assert denied(play.decide("a.one", n=True)).rule == "args"
@@ -136,7 +143,7 @@ steps:
     assert play.legal() == ["last"]
 
 
-# --- policies ---------------------------------------------------------------------------------------
+# --- policies -----------------------------------------------------------------------------------
 
 
 def test_requires_refuses_until_the_event_has_happened() -> None:
@@ -180,7 +187,9 @@ policies: [{id: one-writer, call: [left, right], mutex: true}]
 def test_at_most_counts_every_attempt() -> None:
     play = Play(
         """
-steps: {one: {tool: a.one, retry: {attempts: 5, delay: 1s}, on_failure: continue}, end: {tool: a.end}}
+steps:
+  one: {tool: a.one, retry: {attempts: 5, delay: 1s}, on_failure: continue}
+  end: {tool: a.end}
 policies: [{id: twice, call: a.one, at_most: 2, per: run}]
 """
     )
@@ -192,7 +201,11 @@ policies: [{id: twice, call: a.one, at_most: 2, per: run}]
 
 def test_roles_are_those_of_the_caller() -> None:
     play = Play(
-        "roles: [payer]\nsteps: {pay: {tool: a.pay}}\npolicies: [{id: who, call: pay, roles: [payer]}]\n"
+        """
+roles: [payer]
+steps: {pay: {tool: a.pay}}
+policies: [{id: who, call: pay, roles: [payer]}]
+"""
     )
     assert denied(play.decide("a.pay")).rule == "who"
     assert play.legal() == []
@@ -227,7 +240,7 @@ policies:
     assert denied(play.decide("a.one")).rule == "wide"
 
 
-# --- approvals --------------------------------------------------------------------------------------
+# --- approvals ----------------------------------------------------------------------------------
 
 
 def test_a_gated_call_waits_for_the_quorum_and_is_then_legal_once() -> None:

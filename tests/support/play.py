@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from support.fakes import Clock, Ids, succeeded
-
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
@@ -16,6 +14,7 @@ from mcpuppet.session.state import ApprovalState, RunState, SessionState
 from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
 from mcpuppet.workflow.marking import STATUS_NAMES
 from mcpuppet.workflow.parser import parse_workflow
+from support.fakes import Clock, Ids, succeeded
 
 AGENT = Principal("agent", frozenset({"worker"}))
 HEADER = "mcpuppet: 1\nworkflow: tiny\nversion: 1.0.0\n"

@@ -1,0 +1,115 @@
+"""The composition root: the only place that picks implementations and wires them together."""
+
+from __future__ import annotations
+
+import base64
+import random
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mcpuppet.errors import InvalidInputError
+from mcpuppet.gateway.downstream import Downstreams
+from mcpuppet.library import Library, load_workflows
+from mcpuppet.orchestrator import Orchestrator
+from mcpuppet.settings import Settings, load_settings
+from mcpuppet.store.nodes import Nodes
+from mcpuppet.store.sqlite import SqliteStore
+from mcpuppet.workflow.compiler import CompiledWorkflow
+
+_RANDOM_BYTES = {"ses": 20, "node": 10}
+_DEFAULT_RANDOM_BYTES = 8
+
+
+def new_id(kind: str) -> str:
+    """A fresh id such as `call_k3…`; sessions get 160 random bits: ids are capabilities."""
+    raw = secrets.token_bytes(_RANDOM_BYTES.get(kind, _DEFAULT_RANDOM_BYTES))
+    return f"{kind}_{base64.b32encode(raw).decode().rstrip('=').lower()}"
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - stdout belongs to the protocol
+
+
+@asynccontextmanager
+async def open_orchestrator(
+    settings: Settings | Path | str,
+    *,
+    on_tools_changed: Callable[[str], None] | None = None,
+    log: Callable[[str], None] = _to_stderr,
+) -> AsyncIterator[Orchestrator]:
+    """An orchestrator on the embedded store, with the servers that the settings name.
+
+    No server is started and no store is touched before it is needed. Raises InvalidInputError or
+    InvalidWorkflowError when settings or workflows cannot be used.
+    """
+    if not isinstance(settings, Settings):
+        settings = load_settings(Path(settings))
+    workflows = load_configured(settings)
+    store = SqliteStore(settings.store)
+    node_id = new_id("node")
+    nodes = Nodes(settings.store, node_id)
+    try:
+        async with Downstreams(
+            settings.servers, on_tools_changed=on_tools_changed, log=log
+        ) as servers:
+            yield Orchestrator(
+                settings=settings,
+                store=store,
+                library=Library(workflows, store),
+                servers=servers,
+                nodes=nodes,
+                node_id=node_id,
+                clock=utc_now,
+                new_id=new_id,
+                jitter=random.random,
+            )
+    finally:
+        await store.close()
+        nodes.leave()
+
+
+def load_configured(settings: Settings) -> dict[str, CompiledWorkflow]:
+    """The workflows of the settings, checked against its servers and its principals."""
+    servers = frozenset(one.name for one in settings.servers)
+    workflows = load_workflows(settings.workflows, servers)
+    default = settings.default_workflow
+    if default is not None and default not in workflows:
+        raise InvalidInputError(f"default_workflow {default!r} is not among {sorted(workflows)}")
+    for one in settings.principals.values():
+        unknown = sorted((one.allowed_workflows or frozenset()) - set(workflows))
+        if unknown:
+            raise InvalidInputError(
+                f"principal {one.principal.name!r} is allowed {unknown[0]!r}, "
+                f"which is not among {sorted(workflows)}"
+            )
+    problem = shared_tool_problem(settings, workflows)
+    if problem is not None:
+        raise InvalidInputError(problem)
+    return workflows
+
+
+def shared_tool_problem(settings: Settings, workflows: dict[str, CompiledWorkflow]) -> str | None:
+    """A tool that two workflows of one principal hold lets the model pick the laxer rules."""
+    names = settings.principals or {"agent": settings.principal("agent")}
+    for name, principal in names.items():
+        holders: dict[str, str] = {}
+        for workflow in workflows.values():
+            if not (settings.principals.get(name) or principal).may_start(workflow.name):
+                continue
+            for tool in workflow.tools:
+                other = holders.setdefault(tool, workflow.name)
+                if other != workflow.name and tool not in settings.shared_tools:
+                    return (
+                        f"{name} may use {tool} in both {other} and {workflow.name}, and so pick "
+                        f"the laxer rules; if that is meant, add it to shared_tools"
+                    )
+    return None

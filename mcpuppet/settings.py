@@ -1,0 +1,142 @@
+"""`mcpuppet.yaml`: which servers, which workflows, where the store is, and who may start what.
+
+Read once, checked with a file:line:column for every mistake, and frozen. Paths in the file are
+relative to the file. Nothing here starts a server or opens a store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mcpuppet.errors import InvalidInputError, InvalidWorkflowError
+from mcpuppet.gateway.server_settings import ServerSettings
+from mcpuppet.session.call import Principal
+from mcpuppet.workflow.definition import Duration, RoleName, Section
+from mcpuppet.workflow.parser import validate_document
+from mcpuppet.workflow.yaml_reader import read_yaml
+
+AGENT = "agent"
+"""The principal of a connection that presents no credential of its own."""
+
+Surface = Literal["auto", "dynamic", "stable"]
+ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ServerSection(Section):
+    """One entry of `servers:`, in the shape of `mcpServers` in client configurations."""
+
+    command: Annotated[str, Field(min_length=1)]
+    args: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    connect_timeout: Duration = timedelta(seconds=20)
+
+
+class PrincipalSection(Section):
+    """What a principal is, and which workflows it may start."""
+
+    roles: list[RoleName] = []
+    allowed_workflows: list[str] | None = None
+
+
+class SettingsFile(Section):
+    """The keys of `mcpuppet.yaml`."""
+
+    servers: dict[ServerName, ServerSection] = {}
+    workflows: list[str] = ["workflows"]
+    store: str = "mcpuppet.db"
+    default_workflow: str | None = None
+    surface: Surface = "auto"
+    list_barrier: Duration = timedelta(milliseconds=150)
+    call_timeout: Duration = timedelta(minutes=2)
+    principals: dict[str, PrincipalSection] = {}
+    shared_tools: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalSettings:
+    """A principal, and the workflows it may start; None allows every configured one."""
+
+    principal: Principal
+    allowed_workflows: frozenset[str] | None = None
+
+    def may_start(self, workflow: str) -> bool:
+        return self.allowed_workflows is None or workflow in self.allowed_workflows
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings in force, with absolute paths. `hash` is the SHA-256 of the file, in hex."""
+
+    servers: tuple[ServerSettings, ...] = ()
+    workflows: tuple[Path, ...] = ()
+    store: Path = Path("mcpuppet.db")
+    default_workflow: str | None = None
+    surface: Surface = "auto"
+    list_barrier: timedelta = timedelta(milliseconds=150)
+    call_timeout: timedelta = timedelta(minutes=2)
+    principals: Mapping[str, PrincipalSettings] = field(default_factory=dict)
+    shared_tools: frozenset[str] = frozenset()
+    hash: str = ""
+
+    def principal(self, name: str) -> PrincipalSettings:
+        """The settings of a principal; one that is not listed has no roles."""
+        return self.principals.get(name) or PrincipalSettings(Principal(name))
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a settings file.
+
+    Raises InvalidInputError when the file cannot be read, and InvalidWorkflowError with a finding
+    for every mistake in it.
+    """
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"cannot read settings {path}: {error.strerror}") from error
+    document = read_yaml(source, str(path))
+    if document.data is None and not document.findings:
+        return _resolve(SettingsFile(), path.parent, source)
+    file, findings = validate_document(document, SettingsFile)
+    if file is None or document.findings:
+        raise InvalidWorkflowError([*document.findings, *findings])
+    return _resolve(file, path.parent, source)
+
+
+def _resolve(file: SettingsFile, base: Path, source: bytes) -> Settings:
+    base = base.absolute()
+    return Settings(
+        servers=tuple(
+            ServerSettings(
+                name=name,
+                command=server.command,
+                args=tuple(server.args),
+                env=dict(server.env),
+                cwd=None if server.cwd is None else str(base / server.cwd),
+                connect_timeout=server.connect_timeout,
+            )
+            for name, server in file.servers.items()
+        ),
+        workflows=tuple(base / one for one in file.workflows),
+        store=base / Path(file.store).expanduser(),
+        default_workflow=file.default_workflow,
+        surface=file.surface,
+        list_barrier=file.list_barrier,
+        call_timeout=file.call_timeout,
+        principals={
+            name: PrincipalSettings(
+                Principal(name, frozenset(one.roles)),
+                None if one.allowed_workflows is None else frozenset(one.allowed_workflows),
+            )
+            for name, one in file.principals.items()
+        },
+        shared_tools=frozenset(file.shared_tools),
+        hash=hashlib.sha256(source).hexdigest(),
+    )

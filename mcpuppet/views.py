@@ -1,0 +1,257 @@
+"""What people and clients are told of a session: plain values, made from its state.
+
+Nothing here decides anything; it words what `session` computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mcpuppet.session.call import Principal, digest_of
+from mcpuppet.session.consequences import Progress
+from mcpuppet.session.decision import (
+    Allowed,
+    ApprovalNeeded,
+    Decision,
+    Denied,
+    LegalCall,
+    legal_calls,
+)
+from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
+from mcpuppet.session.state import ApprovalState, RunState, ShownCall
+from mcpuppet.workflow.compiler import CompiledStep
+from mcpuppet.workflow.marking import (
+    APPROVAL_STATUS_NAMES,
+    PENDING,
+    RUNNING,
+    STATUS_NAMES,
+    status_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of a run, in words."""
+
+    id: str
+    title: str
+    kind: str
+    """tool | approval"""
+    status: str
+    """pending | legal | running | awaiting_approval | held | success | … as in the marking"""
+    tools: tuple[str, ...]
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """An open request for a decision: everything that a person decides on."""
+
+    approval_id: str
+    session_id: str
+    workflow: str
+    step: str
+    title: str
+    binds: Mapping[str, Any]
+    calls: tuple[ShownCall, ...]
+    roles: tuple[str, ...]
+    quorum: int
+    approved_by: tuple[str, ...]
+    requested_by: str
+    opened_at: datetime
+    expires_at: datetime
+    bypass_roles: tuple[str, ...]
+    content: str
+    """Digest of all that is shown here; a vote is good for this content only."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as a person or a client may see it."""
+
+    session_id: str
+    principal: str
+    workflow: str | None
+    version: str | None
+    run_id: str | None
+    status: str
+    """idle | active | waiting_approval | failing | completed | failed | rejected | …"""
+    end_reason: str | None
+    steps: tuple[StepView, ...]
+    legal: tuple[LegalCall, ...]
+    approvals: tuple[ApprovalView, ...]
+    open_calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswer:
+    """What became of a request to call a tool, and what is legal now."""
+
+    session_id: str
+    call_id: str
+    tool: str
+    decision: Decision
+    outcome: Outcome | None
+    legal: tuple[LegalCall, ...]
+    changed: bool
+    """Whether the legal calls are others than before."""
+    run_status: str
+
+    @property
+    def allowed(self) -> bool:
+        return isinstance(self.decision, Allowed)
+
+    @property
+    def status(self) -> str:
+        """succeeded | failed | unknown | denied | awaiting_approval"""
+        match self.decision, self.outcome:
+            case (Denied(), _):
+                return "denied"
+            case (ApprovalNeeded(), _):
+                return "awaiting_approval"
+            case (_, Succeeded()):
+                return "succeeded"
+            case (_, Unknown()):
+                return "unknown"
+            case _:
+                return "failed"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The structured result, where the call succeeded."""
+        return result_value(self.outcome.result) if isinstance(self.outcome, Succeeded) else None
+
+    @property
+    def reason(self) -> str:
+        """Why the call was refused or did not succeed; empty when it did."""
+        match self.decision, self.outcome:
+            case (Denied(reason=reason), _):
+                return reason
+            case (ApprovalNeeded() as needed, _):
+                people = " or ".join(needed.roles)
+                return f"step {needed.approval_step} needs a person ({people}) to decide first"
+            case (_, Failed(message=message) | Unknown(message=message)):
+                return message
+            case _:
+                return ""
+
+
+def legal_sentence(legal: tuple[LegalCall, ...], status: str) -> str:
+    """What is legal now, in one sentence for a model."""
+    if legal:
+        names = ", ".join(dict.fromkeys(_legal_name(one) for one in legal))
+        return f"Legal now: {names}."
+    if status == "waiting_approval":
+        return "Legal now: nothing; the run waits for a person's approval."
+    return f"Legal now: nothing; the run is {status.replace('_', ' ')}."
+
+
+def _legal_name(one: LegalCall) -> str:
+    return f"{one.tool} (undoes {one.step})" if one.purpose == "compensation" else one.tool
+
+
+def session_view(progress: Progress, principal: Principal) -> SessionView:
+    """The whole picture of a session."""
+    state = progress.state
+    run = state.run
+    legal = legal_now(progress, principal)
+    return SessionView(
+        session_id=progress.session_id,
+        principal=state.principal,
+        workflow=None if run is None else run.workflow,
+        version=None if run is None else run.version,
+        run_id=None if run is None else run.run_id,
+        status=run_status(progress),
+        end_reason=None if run is None else run.end_reason,
+        steps=() if run is None else tuple(_steps(progress, run, legal)),
+        legal=legal,
+        approvals=tuple(approval_views(progress)),
+        open_calls=tuple(state.calls),
+    )
+
+
+def run_status(progress: Progress) -> str:
+    """The status of the latest run; `idle` when there has been none."""
+    run = progress.state.run
+    return "idle" if run is None else run.status
+
+
+def legal_now(progress: Progress, principal: Principal) -> tuple[LegalCall, ...]:
+    """The legal calls of the active run, if there is one."""
+    if progress.run is None:
+        return ()
+    return legal_calls(progress.workflow, progress.state, principal, progress.source.now)
+
+
+def _steps(progress: Progress, run: RunState, legal: tuple[LegalCall, ...]) -> Iterator[StepView]:
+    ready = {one.step for one in legal if one.purpose == "step"}
+    for step in progress.workflow.steps:
+        status, detail = _step_status(step, run, ready)
+        kind = "tool" if step.approval is None else "approval"
+        yield StepView(step.id, step.title, kind, status, step.tools, detail)
+
+
+def _step_status(
+    step: CompiledStep, run: RunState, ready: set[str | None]
+) -> tuple[str, str | None]:
+    status = status_of(run.marking, step.index)
+    if step.id in run.held and status & (PENDING | RUNNING):
+        return "held", run.held[step.id].reason
+    if step.id in ready:
+        return "legal", None
+    if step.id in run.compensated:
+        return "undone", None
+    names = STATUS_NAMES if step.approval is None else APPROVAL_STATUS_NAMES
+    due = run.not_before.get(step.id)
+    return names[status], None if due is None else f"can go on at {due:%H:%M:%S}"
+
+
+def approval_views(progress: Progress) -> Iterator[ApprovalView]:
+    """The open requests of the active run."""
+    run = progress.run
+    for approval in () if run is None else run.approvals.values():
+        if approval.status == "open" and run is not None:
+            yield approval_view(progress, run, approval)
+
+
+def approval_view(progress: Progress, run: RunState, approval: ApprovalState) -> ApprovalView:
+    """One request as a person sees it."""
+    step = progress.workflow.step(approval.step)
+    bypass = None if step.approval is None else step.approval.bypass
+    return ApprovalView(
+        approval_id=approval.approval_id,
+        session_id=progress.session_id,
+        workflow=run.workflow,
+        step=approval.step,
+        title=step.title,
+        binds=approval.binds,
+        calls=approval.shown,
+        roles=approval.roles,
+        quorum=approval.quorum,
+        approved_by=tuple(name for name, _ in approval.votes),
+        requested_by=approval.requested_by,
+        opened_at=approval.opened_at,
+        expires_at=approval.expires_at,
+        bypass_roles=() if bypass is None else tuple(bypass.roles),
+        content=content_digest(progress.session_id, run, approval),
+    )
+
+
+def content_digest(session_id: str, run: RunState, approval: ApprovalState) -> str:
+    """SHA-256, in hex, of what a person is shown when asked to decide."""
+    shown = sorted([one.step, one.tool, one.digest] for one in approval.shown)
+    return digest_of(
+        [
+            approval.approval_id,
+            session_id,
+            run.run_id,
+            run.hash,
+            approval.step,
+            approval.binds,
+            shown,
+            approval.expires_at.isoformat(),
+        ]
+    )
