@@ -390,16 +390,15 @@ class Progress:
         )
 
     def _end_if_done(self, run: RunState) -> None:
-        if self._is_busy(run):
-            return
-        if run.failing:
-            if not self._left_to_undo(run):
-                self.emit(e.RunEnded(_end(run), run.end_reason or ""))
+        if self._is_busy(run) or (run.failing and self._left_to_undo(run)):
             return
         for step in self.workflow.steps:
             if status_of(run.marking, step.index) & (PENDING | RUNNING):
-                self.emit(e.StepSkipped(step.id, "the run is complete"))
-        self.emit(e.RunEnded("completed", "every step that had to be done is done"))
+                self.emit(e.StepSkipped(step.id, "the run is over and it was optional"))
+        if run.failing:
+            self.emit(e.RunEnded(_end(run), run.end_reason or ""))
+        else:
+            self.emit(e.RunEnded("completed", "every step that had to be done is done"))
 
     def _is_busy(self, run: RunState) -> bool:
         """Whether a step still runs, or still has to."""
@@ -418,18 +417,6 @@ class Progress:
             and step.id not in run.compensated
             for step in self.workflow.steps
         )
-
-
-def undoable(workflow: CompiledWorkflow, run: RunState) -> Iterator[CompiledStep]:
-    """The steps of a failing run whose undoing is next."""
-    for step in workflow.steps:
-        if (
-            step.compensation is not None
-            and status_of(run.marking, step.index) == SUCCESS
-            and step.id not in run.compensated
-            and next(outstanding_before(workflow, run, step), None) is None
-        ):
-            yield step
 
 
 def _end(run: RunState) -> e.RunEnd:

@@ -182,7 +182,9 @@ class _Question(ABC):
         if not policies:
             return (), (), None
         step = self.step if scope else None
-        situation = Situation(self.run, step, self.principal, values, call is not None)
+        situation = Situation(
+            self.run, self.state.calls.values(), step, self.principal, values, call is not None
+        )
         verdicts: list[Mapping[str, Any]] = []
         for policy in policies:
             reason = objection(policy, situation)
@@ -487,7 +489,7 @@ def _always(
     def values() -> Mapping[str, Any]:
         return variables(workflow, run, arguments=call.arguments, principal=principal)
 
-    situation = Situation(run, None, principal, values, knows_arguments=True)
+    situation = Situation(run, state.calls.values(), None, principal, values, knows_arguments=True)
     for policy in policies:
         reason = objection(policy, situation)
         if reason is not None:

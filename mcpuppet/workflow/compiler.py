@@ -80,6 +80,8 @@ class CompiledPolicy:
     """The events or roles as written, for the sentence of a refusal."""
     running: int = 0
     """Marking bits of the steps that must not be running (mutex)."""
+    exempt: frozenset[tuple[str, str]] = frozenset()
+    """(step, tool) of such steps that the policy does not cover: they have several tools."""
     limit: int = 0
     roles: frozenset[str] = frozenset()
     check: Expression | None = None
@@ -433,8 +435,18 @@ def _compile_policy(
         return CompiledPolicy(policy.id, "forbidden_after", _event_mask(index, words), words)
     if policy.mutex is not None:
         covered = tuple(_covered_steps(definition, policy))
-        running = status_masks((index[name] for name in covered), RUNNING)
-        return CompiledPolicy(policy.id, "mutex", words=covered, running=running)
+        return CompiledPolicy(
+            policy.id,
+            "mutex",
+            words=covered,
+            running=status_masks((index[name] for name in covered), RUNNING),
+            exempt=frozenset(
+                (name, tool)
+                for name in covered
+                for tool in definition.steps[name].tool or ()
+                if not _covers(policy, name, tool)
+            ),
+        )
     if policy.at_most is not None:
         return CompiledPolicy(policy.id, "at_most", limit=int(policy.at_most))
     if policy.roles is not None:

@@ -1,0 +1,191 @@
+"""The real decision walked beside the flat machine, which was explored by code of its own."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.fakes import failed, succeeded
+from support.generated import random_workflow
+from support.play import Play, compiled
+
+from mcpuppet.session.call import Principal
+from mcpuppet.session.consequences import FAILING_LASTS
+from mcpuppet.session.decision import legal_calls
+from mcpuppet.session.state import ApprovalState
+from mcpuppet.workflow.classes import MISSING
+from mcpuppet.workflow.compiler import CompiledWorkflow
+from mcpuppet.workflow.flat import FlatMachine, explore
+from mcpuppet.workflow.flat_state import FlatState
+from mcpuppet.workflow.marking import APPROVAL_STATUS_NAMES, STATUS_NAMES
+
+WORKFLOWS = 60
+WALKS = 8
+LONGEST_WALK = 80
+_PHASES = {"active": "active", "waiting_approval": "active", "failing": "failing"}
+_FILLERS = {"number": 0.5, "integer": 1, "boolean": True, "string": "x"}
+
+
+class Walk:
+    """One run, driven by labels of the flat machine."""
+
+    def __init__(self, workflow: CompiledWorkflow, flat: FlatMachine, rng: random.Random) -> None:
+        self.workflow = workflow
+        self.flat = flat
+        self.rng = rng
+        self.everyone = Principal("agent", frozenset(workflow.definition.roles))
+        self.trace: list[str] = []
+        labels = flat.labels_from(flat.initial)
+        start = rng.choice(sorted(labels))
+        self.state = labels[start]
+        self.trace.append(start)
+        self.play = Play(workflow, **self._inputs(start))
+
+    def _inputs(self, label: str) -> dict[str, Any]:
+        given = {
+            name: _FILLERS.get(_type_of(schema), "x")
+            for name, schema in self.workflow.definition.inputs.items()
+        }
+        for path, value in self.flat.values[label].items():
+            given[path.removeprefix("inputs.")] = value
+        return given
+
+    def check(self) -> None:
+        """Both are in the same state, and hold the same calls and decisions to be legal."""
+        where = " -> ".join(self.trace)
+        assert self._statuses() == dict(self.state.status), where
+        assert self._phase() == self._flat_phase(self.state), where
+        labels = {one.partition("{")[0] for one in self.flat.labels_from(self.state)}
+        expected = {one.removesuffix(".call") for one in labels if one.endswith(".call")}
+        expected |= {one for one in labels if one.endswith(".compensate")}
+        assert set(self._legal()) == expected, where
+        asked = {one.rpartition(".")[0] for one in labels if one.endswith(".approved")}
+        assert {one.step for one in self._open()} == asked, where
+
+    def _statuses(self) -> dict[str, str]:
+        return {step.id: self.play.status(step.id) for step in self.workflow.steps}
+
+    def _phase(self) -> str:
+        status = self.play.run.status
+        return _PHASES.get(status, status)
+
+    @staticmethod
+    def _flat_phase(state: FlatState) -> str:
+        return "failing" if state.phase == "rejecting" else state.phase
+
+    def _legal(self) -> list[str]:
+        later = self.play.clock() + timedelta(hours=1)  # past every wait between attempts
+        return [
+            f"{one.step}.compensate" if one.purpose == "compensation" else str(one.step)
+            for one in legal_calls(self.workflow, self.play.state, self.everyone, later)
+        ]
+
+    def _open(self) -> list[ApprovalState]:
+        return [one for one in self.play.run.approvals.values() if one.status == "open"]
+
+    def step(self) -> bool:
+        """Let one thing happen in both; False at the end of the run."""
+        labels = [one for one in sorted(self.flat.labels_from(self.state)) if self._can_happen(one)]
+        if not labels:
+            return False
+        label = self.rng.choice(labels)
+        self.trace.append(label)
+        self._happen(label)
+        self.state = self.flat.labels_from(self.state)[label]
+        return True
+
+    def _can_happen(self, label: str) -> bool:
+        """Time passes for all requests at once: only the one that is due first can expire."""
+        step, _, event = label.partition("{")[0].rpartition(".")
+        if event != "expired":
+            return True
+        due = self.play.approval(step).expires_at
+        since = self.play.run.failing_since
+        in_time = since is None or due < since + FAILING_LASTS
+        return in_time and all(
+            due < other.expires_at for other in self._open() if other.step != step
+        )
+
+    def _happen(self, label: str) -> None:
+        step, _, event = label.partition("{")[0].rpartition(".")
+        if event == "call":
+            self.play.clock.now += timedelta(milliseconds=1)
+            self._start(step, self._least_limited(step))
+        elif event == "success":
+            self.play.end(self._call_of(step), succeeded(**self._result(step, label)))
+            self._settle_held(step)
+        elif event in ("failure", "retry"):
+            self.play.end(self._call_of(step), failed())
+        elif event == "compensate":
+            compensation = self.workflow.step(step).compensation
+            assert compensation is not None
+            self.play.end(self._start(step, compensation.tool))
+        else:
+            self._decide(step, event)
+
+    def _least_limited(self, step: str) -> str:
+        """The flat machine leaves out a policy that covers only some tools of a step."""
+        tools = self.workflow.step(step).tools
+        return min(tools, key=lambda tool: len(self.workflow.policies[step, tool]))
+
+    def _start(self, step: str, tool: str) -> str:
+        due = self.play.run.not_before.get(step)
+        self.play.clock.now = max(self.play.clock.now, due or self.play.clock.now)
+        return self.play.start(tool)
+
+    def _call_of(self, step: str) -> str:
+        return next(call for call, one in self.play.state.calls.items() if one.step == step)
+
+    def _settle_held(self, step: str) -> None:
+        """The flat machine leaves a result that cannot be judged running; so must a walk."""
+        if step in self.play.run.held:
+            pytest.fail(f"generated workflows judge every result: {self.trace}")
+
+    def _result(self, step: str, label: str) -> dict[str, Any]:
+        definition = self.workflow.definition.steps[step]
+        result = {
+            name: _FILLERS.get(_type_of(schema), "x")
+            for name, schema in (definition.returns or {}).items()
+        }
+        for path, value in self.flat.values[label].items():
+            name = path.removeprefix(f"steps.{step}.result.")
+            result[name] = value
+            if value is MISSING:
+                del result[name]
+        return result
+
+    def _decide(self, step: str, event: str) -> None:
+        approval = self.play.approval(step)
+        if event == "approved":
+            for number in range(approval.quorum):
+                self.play.do("voted", self.play.approval(step), f"p{number}", "content", "test")
+        elif event == "rejected":
+            self.play.do("denied", approval, "p", "no")
+        elif event == "bypassed":
+            self.play.do("bypassed", approval, "p", "because")
+        else:
+            self.play.clock.now = approval.expires_at
+            self.play.do("time_passed")
+
+
+def _type_of(schema: object) -> str:
+    return schema.get("type", "") if isinstance(schema, dict) else ""
+
+
+@pytest.mark.parametrize("seed", range(WORKFLOWS))
+def test_the_decision_agrees_with_the_flat_machine(seed: int) -> None:
+    rng = random.Random(seed)
+    workflow = compiled(random_workflow(rng))
+    flat = explore(workflow.definition)
+    assert flat.complete
+    if any("?" in label for _, label, _ in flat.transitions):
+        pytest.skip("an opaque guard has no value to drive it with")
+    for _ in range(WALKS):
+        walk = Walk(workflow, flat, rng)
+        walk.check()
+        for _ in range(LONGEST_WALK):
+            if not walk.step():
+                break
+            walk.check()
