@@ -41,5 +41,7 @@ def digest_of(content: Any) -> str:
 
 def canonical_json(content: Any) -> bytes:
     """JSON data written compactly, with sorted keys, in ASCII."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=dict)
-    return text.encode("ascii")
+    return _ENCODER.encode(content).encode("ascii")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict)

@@ -17,7 +17,6 @@ from typing import Any
 from mcpuppet.errors import AuditError, UnknownSessionError
 from mcpuppet.session import events as e
 from mcpuppet.session.call import canonical_json
-from mcpuppet.session.decision import outstanding_before
 from mcpuppet.session.environment import variables
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState, apply
@@ -307,8 +306,7 @@ class Progress:
         self.emit(e.ApprovalExpired(approval.approval_id, approval.step))
         step = self.workflow.step(approval.step)
         assert step.approval is not None
-        assert self.run is not None
-        if approval.asked <= step.approval.renew and not self.run.failing:
+        if approval.asked <= step.approval.renew:
             self._open(step, approval.asked + 1)
         else:
             self._reject(approval, "time", "nobody decided in time")

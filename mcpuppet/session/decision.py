@@ -116,11 +116,29 @@ def legal_calls(
     if run is None:
         return ()
     return tuple(
-        LegalCall(tool, question.step.id, question.purpose)
-        for tool in workflow.tools
-        for question in _questions(workflow, state, run, tool, principal, now)
+        LegalCall(question.tool, question.step.id, question.purpose)
+        for question in _open_questions(workflow, state, run, principal, now)
         if isinstance(question.answer(None), Allowed)
     )
+
+
+def _open_questions(
+    workflow: CompiledWorkflow,
+    state: SessionState,
+    run: RunState,
+    principal: Principal,
+    now: datetime,
+) -> Iterator[_Question]:
+    """The questions that the marking alone does not answer with no."""
+    marking = run.marking
+    for step in workflow.steps:
+        status = status_of(marking, step.index)
+        if status == PENDING and step.needs_hold(marking):
+            for tool in step.tools:
+                yield _StepQuestion(workflow, state, run, step, tool, principal, now)
+        elif status == SUCCESS and step.compensation is not None and run.failing:
+            tool = step.compensation.tool
+            yield _CompensationQuestion(workflow, state, run, step, tool, principal, now)
 
 
 def _questions(

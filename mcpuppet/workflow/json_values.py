@@ -22,6 +22,7 @@ _KINDS: dict[type, Kind] = {
     dict: "map",
 }
 _NUMBERS = frozenset({"int", "double"})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def kind_of(value: object) -> Kind:
@@ -46,6 +47,8 @@ def json_equal(left: object, right: object, spend: Callable[[int], None] | None 
     are compared, and may raise to end a comparison that is too long. Raises TypeError for a value
     that JSON cannot hold.
     """
+    if type(left) is type(right) and type(left) in _SCALARS:
+        return left == right
     pending = [(left, right)]
     while pending:
         one, other = pending.pop()

@@ -97,11 +97,15 @@ def _finding(document: Document, model: type[BaseModel], error: Any) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
     path = _data_path(document.data, error["loc"])
     code = _CODES.get(kind, WRONG_TYPE)
-    where = ".".join(str(part) for part in path) or "the file"
+    where = _named(path)
+    if error["loc"][-1:] == ("[key]",):  # pydantic's mark: the key itself is wrong, not its value
+        return Finding(
+            code, document.key_place(path[:-1]), f"{_named(path[:-1])}: {_sentence(error)}"
+        )
     if kind == "extra_forbidden":
         return _unknown_key(document, model, path)
     if kind == "missing":
-        message = f"{'.'.join(map(str, path[:-1])) or 'the file'} lacks the key {path[-1]!r}"
+        message = f"{_named(path[:-1])} lacks the key {path[-1]!r}"
         return Finding(code, document.key_place(path[:-1]), message)
     if kind == "bad_expression":
         place = document.text_place(path, context["column"])
@@ -117,10 +121,15 @@ def _finding(document: Document, model: type[BaseModel], error: Any) -> Finding:
 def _sentence(error: Any) -> str:
     message: str = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
-        return f"{error['input']!r} does not match {error['ctx']['pattern']}"
+        return f"{_brief(error['input'])} does not match {error['ctx']['pattern']}"
     if message != error["msg"]:
         return f"expected {message}, found {_brief(error['input'])}"
     return message[:1].lower() + message[1:]
+
+
+def _named(path: Path) -> str:
+    """A path as people read it; of a very long key only the beginning."""
+    return ".".join(str(part)[:60] for part in path) or "the file"
 
 
 def _brief(value: object) -> str:
@@ -139,8 +148,8 @@ def _unknown_key(document: Document, model: type[BaseModel], path: Path) -> Find
     accepted = sorted(_accepted_keys(model, path[:-1]))
     close = difflib.get_close_matches(key, accepted, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"accepted keys: {', '.join(accepted)}"
-    where = ".".join(str(part) for part in path[:-1]) or "the file"
-    return Finding(UNKNOWN_KEY, document.key_place(path), f"{where} has no key {key!r}", hint)
+    message = f"{_named(path[:-1])} has no key {_brief(key)}"
+    return Finding(UNKNOWN_KEY, document.key_place(path), message, hint)
 
 
 def _data_path(data: Any, loc: tuple[str | int, ...]) -> Path:

@@ -134,8 +134,7 @@ def _events(text: str, file: str) -> Iterator[Any]:
             Finding(YAML_SYNTAX, place, f"character {_code_point(error)} is not allowed in YAML")
         ) from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        place = _marked_place(text, file, error.problem_mark or error.context_mark)
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise _RefusedError(
             Finding(YAML_SYNTAX, place, problem, _syntax_help(text, place))
@@ -143,6 +142,16 @@ def _events(text: str, file: str) -> Iterator[Any]:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _marked_place(text: str, file: str, mark: yaml.Mark | None) -> Place:
+    """Where a mark stands; one past the last line (libyaml ends every line) is moved to its end."""
+    lines = text.splitlines() or [""]
+    if mark is None:
+        return Place(file, 1, 1)
+    if mark.line >= len(lines):
+        return Place(file, len(lines), len(lines[-1]) + 1)
+    return Place(file, mark.line + 1, mark.column + 1)
 
 
 def _code_point(error: yaml.reader.ReaderError) -> str:

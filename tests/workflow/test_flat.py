@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from workflow.generated import MOST_STATES, random_workflow
+from support.generated import MOST_STATES, random_workflow
 
 import mcpuppet.workflow
 from mcpuppet.workflow.flat import FlatMachine, callable_steps, explore, to_transitions

@@ -1,0 +1,205 @@
+"""Checks of shape that one key alone cannot show: keys that belong together, or must not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
+
+from mcpuppet.workflow.checks.subject import Subject
+from mcpuppet.workflow.definition import (
+    POLICY_CONDITIONS,
+    PROPERTY_KINDS,
+    Policy,
+    Property,
+    Step,
+)
+from mcpuppet.workflow.findings import DUPLICATE_KEY, MISSING_KEY, WRONG_TYPE, Finding
+from mcpuppet.workflow.yaml_reader import Path
+
+_TOOL_ONLY = (
+    "args",
+    "args_open",
+    "returns",
+    "success",
+    "timeout",
+    "retry",
+    "repeat",
+    "on_unknown",
+    "compensate",
+    "redact",
+)
+_PAIRS = ("precedes", "responds", "excludes")
+
+
+def reserved_step_id(subject: Subject) -> Iterator[Finding]:
+    """WF104: `join` cannot name a step, as it is a key of `needs`."""
+    if "join" in subject.definition.steps:
+        yield Finding(
+            WRONG_TYPE,
+            subject.document.key_place(("steps", "join")),
+            "a step cannot be called 'join': under `needs` that word says how needs are joined",
+            "rename the step",
+        )
+
+
+def kind_of_step(subject: Subject) -> Iterator[Finding]:
+    """WF105: a step is exactly one of a tool call and an approval."""
+    for name, step in subject.definition.steps.items():
+        if (step.tool is None) == (step.approval is None):
+            what = "neither `tool` nor `approval`" if step.tool is None else "both kinds"
+            yield Finding(
+                MISSING_KEY,
+                subject.document.key_place(("steps", name)),
+                f"step {name!r} has {what}",
+                "give it `tool: server.tool` or `approval: {roles: [...], timeout: 4h}`",
+            )
+
+
+def keys_of_the_other_kind(subject: Subject) -> Iterator[Finding]:
+    """WF104: keys that mean something for the other kind of step only."""
+    for name, step in subject.definition.steps.items():
+        if step.tool is not None and step.approval is not None:
+            continue
+        for path in _misplaced(step):
+            kind, other = ("tool", "approvals") if step.approval is None else ("approval", "tools")
+            yield Finding(
+                WRONG_TYPE,
+                subject.document.key_place(("steps", name, *path)),
+                f"step {name!r} is {'an' if kind == 'approval' else 'a'} {kind} step: "
+                f"`{'.'.join(map(str, path))}` is for {other} only",
+            )
+
+
+def _misplaced(step: Step) -> Iterator[Path]:
+    is_tool = step.approval is None
+    for key in ("elicit",) if is_tool else _TOOL_ONLY:
+        if key in step.model_fields_set:
+            yield (key,)
+    wrong = "rejected" if is_tool else "failure"
+    if step.on is not None and wrong in step.on.model_fields_set:
+        yield ("on", wrong)
+
+
+def incomplete_approval(subject: Subject) -> Iterator[Finding]:
+    """WF105: `on_timeout: escalate` says to whom."""
+    for name, step in subject.definition.steps.items():
+        approval = step.approval
+        if approval and approval.on_timeout == "escalate" and approval.escalate_to is None:
+            yield Finding(
+                MISSING_KEY,
+                subject.document.place(("steps", name, "approval", "on_timeout")),
+                f"step {name!r} escalates to nobody",
+                "add `escalate_to: <role>`",
+            )
+
+
+def conditions_of_policies(subject: Subject) -> Iterator[Finding]:
+    """WF105: a policy has exactly one condition, with all the keys that it takes."""
+    for index, policy in enumerate(subject.definition.policies):
+        place = subject.document.place(("policies", index))
+        conditions = _conditions(policy)
+        if len(conditions) != 1:
+            yield Finding(
+                MISSING_KEY,
+                place,
+                f"policy {policy.id!r} has {_counted(conditions, 'condition')}",
+                f"exactly one of: {', '.join(POLICY_CONDITIONS)}",
+            )
+        for key, other in _POLICY_PARTNERS:
+            if _given(policy, key) and not _given(policy, other):
+                yield Finding(
+                    MISSING_KEY,
+                    subject.document.key_place(("policies", index, key)),
+                    f"policy {policy.id!r} has `{key}` without `{other}`",
+                )
+
+
+_POLICY_PARTNERS = (
+    ("at_most", "per"),
+    ("per", "at_most"),
+    ("sum", "at_most"),
+    ("scope", "mutex"),
+    ("within", "of"),
+    ("of", "within"),
+    ("unless", "ask"),
+    ("same", "requires"),
+)
+
+
+def _given(section: BaseModel, key: str) -> bool:
+    return getattr(section, key) not in (None, False)
+
+
+def _conditions(policy: Policy) -> list[str]:
+    found = [key for key in POLICY_CONDITIONS if _given(policy, key)]
+    if "sum" in found and "at_most" in found:
+        found.remove("at_most")
+    if policy.over is not None and "roles" in found:  # then `roles` says who is asked
+        found.remove("roles")
+    return found
+
+
+def kinds_of_properties(subject: Subject) -> Iterator[Finding]:
+    """WF105: a property makes exactly one claim; WF104: a claim about two events names two."""
+    for index, claim in enumerate(subject.definition.properties):
+        kinds = [key for key in PROPERTY_KINDS if _given(claim, key) or key in _zero(claim)]
+        if len(kinds) != 1:
+            yield Finding(
+                MISSING_KEY,
+                subject.document.place(("properties", index)),
+                f"property {claim.id!r} has {_counted(kinds, 'claim')}",
+                f"exactly one of: {', '.join(PROPERTY_KINDS)}",
+            )
+        yield from _parts_of_property(subject, index, claim)
+
+
+def _zero(claim: Property) -> tuple[str, ...]:
+    return ("at_most",) if claim.at_most == 0 else ()
+
+
+def _parts_of_property(subject: Subject, index: int, claim: Property) -> Iterator[Finding]:
+    for key in _PAIRS:
+        events = getattr(claim, key)
+        if events is not None and len(events) != 2:
+            yield Finding(
+                WRONG_TYPE,
+                subject.document.place(("properties", index, key)),
+                f"`{key}` of property {claim.id!r} takes two events, found {len(events)}",
+                f"{key}: [first.call, second.call]; either may be a list, meaning any of",
+            )
+    needs_of = next(
+        (key for key in ("concurrent", "at_most") if getattr(claim, key) is not None), ""
+    )
+    if needs_of and claim.of is None:
+        place = subject.document.key_place(("properties", index, needs_of))
+        yield Finding(MISSING_KEY, place, f"property {claim.id!r} has `{needs_of}` without `of`")
+    if claim.unless is not None and claim.precedes is None:
+        place = subject.document.key_place(("properties", index, "unless"))
+        yield Finding(MISSING_KEY, place, f"property {claim.id!r} has `unless` without `precedes`")
+
+
+def _counted(found: Sequence[str], noun: str) -> str:
+    if not found:
+        return f"no {noun}"
+    return f"{len(found)} {noun}s: {', '.join(found)}"
+
+
+def duplicate_ids(subject: Subject) -> Iterator[Finding]:
+    """WF102: two policies, or two properties, with one id."""
+    definition = subject.definition
+    sections: tuple[tuple[str, str, list[str]], ...] = (
+        ("policies", "policy", [policy.id for policy in definition.policies]),
+        ("properties", "property", [claim.id for claim in definition.properties]),
+    )
+    for key, noun, ids in sections:
+        seen: dict[str, int] = {}
+        for index, one in enumerate(ids):
+            if seen.setdefault(one, index) < index:
+                first = subject.document.place((key, seen[one], "id"))
+                yield Finding(
+                    DUPLICATE_KEY,
+                    subject.document.place((key, index, "id")),
+                    f"{noun} id {one!r} is given twice",
+                    f"the first is on line {first.line}",
+                )
