@@ -21,6 +21,30 @@ from mcpuppet.workflow.marking import (
 _STATUS_MASK = (1 << STATUS_BITS) - 1
 
 
+class _Variables(dict[str, Any]):
+    """The variables, with those that cost something made when an expression first reads them."""
+
+    __slots__ = ("_principal", "_run", "_workflow")
+
+    def __init__(
+        self, workflow: CompiledWorkflow, run: RunState, principal: Principal | None
+    ) -> None:
+        super().__init__(inputs=run.inputs)
+        self._workflow = workflow
+        self._run = run
+        self._principal = principal
+
+    def __missing__(self, name: str) -> Any:
+        if name == "steps":
+            value: Any = _steps(self._workflow, self._run)
+        elif name == "user" and self._principal is not None:
+            value = {"name": self._principal.name, "roles": sorted(self._principal.roles)}
+        else:
+            raise KeyError(name)
+        self[name] = value
+        return value
+
+
 def variables(
     workflow: CompiledWorkflow,
     run: RunState,
@@ -30,11 +54,9 @@ def variables(
     result: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The variables of an expression: `inputs`, `steps`, and the others where they are given."""
-    values: dict[str, Any] = {"inputs": run.inputs, "steps": _steps(workflow, run)}
+    values = _Variables(workflow, run, principal)
     if arguments is not None:
         values["args"] = arguments
-    if principal is not None:
-        values["user"] = {"name": principal.name, "roles": sorted(principal.roles)}
     if result is not None:
         values["result"] = result
     return values

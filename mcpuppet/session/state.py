@@ -180,7 +180,7 @@ def _run(state: SessionState) -> RunState:
     return state.run
 
 
-def _with(mapping: Mapping[str, Any], **values: Any) -> Mapping[str, Any]:
+def _with(mapping: Mapping[str, Any], /, **values: Any) -> Mapping[str, Any]:
     return {**mapping, **values}
 
 

@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<sign>>=|<=|==|!=|&&|\|\||!)"""
 )
 _SIGNS = {">=": "≥", "<=": "≤", "==": "=", "!=": "≠", "&&": "and", "||": "or", "!": "not"}
+_LONGEST_CHECK = 40
 _PERIODS = {"1m": "minute", "1h": "hour", "1d": "day", "7d": "week"}
 _UNITS = {"ms": "ms", "s": "s", "m": "min", "h": "h", "d": "d"}
 _OUTCOME_ORDER = ("success", "approved", "bypassed", "skipped", "failure", "rejected", "expired")
@@ -196,9 +197,15 @@ def _condition_words(definition: WorkflowDefinition, policy: Policy, name: str) 
         "cooldown": f"{duration_words(policy.cooldown)} apart" if policy.cooldown else "",
         "hours": str(policy.hours),
         "roles": f"only {joined(policy.roles or ['-'])}",
-        "check": _bare(policy.check) if policy.check else "",
+        "check": _check_words(policy),
         "ask": f"asks {joined(policy.ask.roles)}" if policy.ask else "",
     }
+
+
+def _check_words(policy: Policy) -> str:
+    """The condition, or the policy's id where a box would be filled with the condition."""
+    words = _bare(policy.check) if policy.check else ""
+    return words if len(words) <= _LONGEST_CHECK else f"rule {policy.id}"
 
 
 def _mutex_words(definition: WorkflowDefinition, policy: Policy, name: str) -> str:

@@ -335,3 +335,10 @@ steps:
     assert events[0].result is None
     assert events[0].result_bytes > 100_000
     assert play.legal() == ["act"]
+
+
+def test_a_step_may_have_any_name() -> None:
+    play = Play("steps:\n  mapping: {tool: a.one}\n  values: {tool: a.two, needs: mapping}\n")
+    play.call("a.one")
+    play.call("a.two")
+    assert play.run.status == "completed"

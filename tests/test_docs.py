@@ -1,0 +1,91 @@
+"""Every YAML, JSON and console block of the documentation does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpuppet.demo.folder import write_folder
+from mcpuppet.settings import SettingsFile
+from mcpuppet.workflow.checks import check
+from mcpuppet.workflow.parser import parse_workflow, validate_document
+from mcpuppet.workflow.yaml_reader import read_yaml
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[Any]:
+    return [
+        pytest.param(match[2], id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, match in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")))
+        if match[1] == language
+    ]
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_blocks_are_what_they_show(text: str) -> None:
+    if "workflow:" in text:
+        findings = check(parse_workflow(text, "block.yaml"))
+    else:
+        _, findings = validate_document(read_yaml(text, "block.yaml"), SettingsFile)
+    assert [str(one) for one in findings] == []
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_json_blocks_are_json(text: str) -> None:
+    assert "mcpServers" in json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "playground"
+    return write_folder(folder).root
+
+
+@pytest.mark.parametrize("text", blocks("console"))
+def test_console_blocks_run(text: str, playground: Path) -> None:
+    for line in text.splitlines():
+        command = line.removeprefix("$ ")
+        assert command != line, f"not a command: {line}"
+        if "venv" in command:
+            continue  # installing is what the CI script does, with these very lines
+        program, *arguments = command.split()
+        assert program == "mcpuppet"
+        ran = subprocess.run(
+            [sys.executable, "-m", "mcpuppet", *arguments],
+            cwd=playground,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_blocks_run(text: str, playground: Path) -> None:
+    program = f"{text}\nimport asyncio\nasyncio.run(main())\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=playground,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("completed\n")
+    report = json.loads(ran.stdout.partition("\n")[2])
+    assert [call["decision"] for call in report["calls"]] == ["denied", "allowed", "allowed"]
