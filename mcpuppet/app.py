@@ -8,15 +8,19 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.errors import InvalidInputError
-from mcpuppet.gateway.downstream import Downstreams
+from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library, load_workflows
 from mcpuppet.orchestrator import Orchestrator
+from mcpuppet.people import People
 from mcpuppet.settings import Settings, load_settings
 from mcpuppet.store.nodes import Nodes
+from mcpuppet.store.protocol import Store
 from mcpuppet.store.sqlite import SqliteStore
 from mcpuppet.workflow.compiler import CompiledWorkflow
 
@@ -39,6 +43,17 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - stdout belongs to the protocol
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What people decide and look things up with: the store and its sessions, and no server."""
+
+    settings: Settings
+    store: Store
+    ledger: Ledger
+    people: People
+    audit_monitor: AuditMonitor
+
+
 @asynccontextmanager
 async def open_orchestrator(
     settings: Settings | Path | str,
@@ -51,27 +66,56 @@ async def open_orchestrator(
     No server is started and no store is touched before it is needed. Raises InvalidInputError or
     InvalidWorkflowError when settings or workflows cannot be used.
     """
+    # MCP costs a second of imports, which somebody at the desk should not wait for.
+    from mcpuppet.gateway.downstream import Downstreams  # noqa: PLC0415
+
     if not isinstance(settings, Settings):
         settings = load_settings(Path(settings))
     workflows = load_configured(settings)
+    async with (
+        _open_store(settings) as (store, nodes, node_id),
+        Downstreams(settings.servers, on_tools_changed=on_tools_changed, log=log) as servers,
+    ):
+        yield Orchestrator(
+            settings=settings,
+            store=store,
+            library=Library(workflows, store),
+            servers=servers,
+            nodes=nodes,
+            node_id=node_id,
+            clock=utc_now,
+            new_id=new_id,
+            jitter=random.random,
+        )
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """The desk over the embedded store.
+
+    Only workflows that sessions began with matter here, and the store holds those: a workflow file
+    that is broken today keeps nobody from deciding.
+    """
+    async with _open_store(settings) as (store, nodes, node_id):
+        library = Library({}, store)
+        ledger = Ledger(store, library, nodes, node_id, utc_now, new_id, random.random)
+        yield Desk(
+            settings=settings,
+            store=store,
+            ledger=ledger,
+            people=People(ledger, store, settings),
+            audit_monitor=AuditMonitor(store.reader),
+        )
+
+
+@asynccontextmanager
+async def _open_store(settings: Settings) -> AsyncIterator[tuple[SqliteStore, Nodes, str]]:
+    """The embedded store, and this process among those that share it; nothing is touched yet."""
     store = SqliteStore(settings.store)
     node_id = new_id("node")
     nodes = Nodes(settings.store, node_id)
     try:
-        async with Downstreams(
-            settings.servers, on_tools_changed=on_tools_changed, log=log
-        ) as servers:
-            yield Orchestrator(
-                settings=settings,
-                store=store,
-                library=Library(workflows, store),
-                servers=servers,
-                nodes=nodes,
-                node_id=node_id,
-                clock=utc_now,
-                new_id=new_id,
-                jitter=random.random,
-            )
+        yield store, nodes, node_id
     finally:
         await store.close()
         nodes.leave()

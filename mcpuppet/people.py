@@ -31,6 +31,8 @@ from mcpuppet.workflow.expression import EvaluationError
 from mcpuppet.workflow.marking import PENDING
 
 TOKEN_PREFIX = "mcpp_"  # noqa: S105 - a mark for secret scanners, not a secret
+ADMIN = "admin"
+"""The role of those who may add people."""
 _NAME_LENGTH = 64
 
 
@@ -57,10 +59,17 @@ class People:
 
     # --- who ------------------------------------------------------------------------------------
 
-    async def add_user(self, name: str, roles: tuple[str, ...]) -> str:
+    async def has_users(self) -> bool:
+        """Whether anybody has been added yet."""
+        return bool(await self._store.users())
+
+    async def add_user(self, name: str, roles: tuple[str, ...], by: Person | None = None) -> str:
         """Add a person and return the token, which is shown this once and kept only as a hash.
 
-        Raises InvalidInputError for a name that is taken or a role nobody could mean.
+        The first person of a store may be added by anybody and becomes an admin as well; everybody
+        else is added `by` an admin, so that an agent with a shell cannot make itself a person.
+        Raises NotAuthorisedError without one, and InvalidInputError for a name that is taken or a
+        person without a role.
         """
         if not name.isprintable() or not 0 < len(name) <= _NAME_LENGTH or name != name.strip():
             raise InvalidInputError(f"a user's name has 1 to {_NAME_LENGTH} printable characters")
@@ -68,7 +77,12 @@ class People:
             raise InvalidInputError("a user needs at least one role: --role finance")
         if name in self._settings.principals:
             raise InvalidInputError(f"{name!r} is the name of a principal in the settings")
-        if any(one.name == name for one in await self._store.users()):
+        users = await self._store.users()
+        if users and (by is None or ADMIN not in by.roles):
+            raise NotAuthorisedError(f"only a person with the role {ADMIN} may add people")
+        if not users:
+            roles = tuple(dict.fromkeys((*roles, ADMIN)))
+        if any(one.name == name for one in users):
             raise InvalidInputError(f"there is a user {name!r} already")
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         created = self._ledger.source().now

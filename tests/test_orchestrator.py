@@ -342,7 +342,7 @@ async def test_tokens_are_kept_as_hashes_and_tell_people_apart(tmp_path: Path) -
     async with governed(tmp_path, GATED) as (orchestrator, _):
         token = await orchestrator.people.add_user("carol", ("boss",))
         person = await orchestrator.people.authenticate(token)
-        assert (person.name, person.roles) == ("carol", frozenset({"boss"}))
+        assert (person.name, person.roles) == ("carol", frozenset({"boss", "admin"}))
         for wrong in ("", " ", token[:-1], "mcpp_" + "x" * 43):
             with pytest.raises(NotAuthorisedError):
                 await orchestrator.people.authenticate(wrong)
@@ -456,3 +456,13 @@ async def test_headless_polls_until_the_condition_holds(tmp_path: Path) -> None:
             result = await orchestrator.execute_workflow("tiny", "s", {})
             done.set()
         assert (result.status, len(servers.calls)) == ("completed", 3)
+
+
+async def test_only_an_admin_adds_people_after_the_first(tmp_path: Path) -> None:
+    async with governed(tmp_path, LINE) as (orchestrator, _):
+        people = orchestrator.people
+        admin = await people.authenticate(await people.add_user("carol", ("boss",)))
+        for nobody in (None, ALICE):
+            with pytest.raises(NotAuthorisedError, match="admin"):
+                await people.add_user("eve", ("boss",), nobody)
+        await people.add_user("dave", ("boss",), admin)

@@ -19,7 +19,6 @@ from mcpuppet.workflow.classes import MISSING
 from mcpuppet.workflow.compiler import CompiledWorkflow
 from mcpuppet.workflow.flat import FlatMachine, explore
 from mcpuppet.workflow.flat_state import FlatState
-from mcpuppet.workflow.marking import APPROVAL_STATUS_NAMES, STATUS_NAMES
 
 WORKFLOWS = 60
 WALKS = 8

@@ -62,12 +62,15 @@ class Story:
         return self._state
 
     def act(self, work: Callable[[Progress], object]) -> None:
-        source = Source(self.clock(), self._ids, lambda: 0.5)
+        source = Source(self.clock(), self._new_id, lambda: 0.5)
         progress = Progress(self.session_id, self._state, self.workflow, source)
         work(progress)
         self._state = progress.state
         self.acts.append((progress.events, self.clock(), progress.state))
         self.clock.advance(seconds=1)
+
+    def _new_id(self, kind: str) -> str:
+        return f"{self._ids(kind)}_{self.session_id}"  # a store knows an approval by its id alone
 
     def begin(self, workflow: str, inputs: dict[str, Any]) -> None:
         started = WORKFLOWS[workflow]

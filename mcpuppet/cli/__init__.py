@@ -1,0 +1,61 @@
+"""The command line: assembles the commands, one module each, into `mcpuppet`.
+
+`mcpuppet --help` has to be quick, so a command's module imports what is slow inside its function.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import typer
+
+from mcpuppet.cli.approvals import approvals
+from mcpuppet.cli.approve import approve
+from mcpuppet.cli.audit import audit
+from mcpuppet.cli.cancel import cancel
+from mcpuppet.cli.demo import demo
+from mcpuppet.cli.deny import deny
+from mcpuppet.cli.edge import CommandGroup
+from mcpuppet.cli.render import render
+from mcpuppet.cli.report import report
+from mcpuppet.cli.resolve import resolve
+from mcpuppet.cli.serve import serve
+from mcpuppet.cli.sessions import sessions
+from mcpuppet.cli.show import show
+from mcpuppet.cli.user import user
+from mcpuppet.cli.validate import validate
+from mcpuppet.cli.version import version
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="mcpuppet",
+    cls=CommandGroup,
+    help="A governance gateway for MCP: workflows decide which tools an AI may call now.",
+    no_args_is_help=True,
+    # Plain help and errors: Rich's cost a quarter of a second, and show text unescaped.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+for _panel, _commands in {
+    "Start here": (demo,),
+    "Workflows": (validate, render),
+    "Gateway": (serve, sessions, show),
+    "People": (approvals, approve, deny, cancel, resolve),
+    "Audit": (report,),
+    "Other": (version,),
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+app.add_typer(user, name="user", rich_help_panel="People")
+app.add_typer(audit, name="audit", rich_help_panel="Audit")
+
+
+def main() -> None:
+    """Run `mcpuppet` with the arguments of the process; never returns."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal or pipe that cannot show a character must not end a command halfway.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app(prog_name="mcpuppet")

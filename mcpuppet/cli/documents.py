@@ -1,0 +1,106 @@
+"""The JSON shapes of what commands show. Their keys are stable: scripts rely on them.
+
+Times are RFC 3339, in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mcpuppet.cli.looking import HeldView, Sight
+from mcpuppet.session.events import time_text
+from mcpuppet.store.protocol import SessionRow, User
+from mcpuppet.views import ApprovalView
+
+
+def approvals_document(views: Sequence[ApprovalView]) -> dict[str, Any]:
+    """All open requests."""
+    return {"approvals": [approval_document(one) for one in views]}
+
+
+def approval_document(view: ApprovalView) -> dict[str, Any]:
+    """One open request; `digest` is that of its content, as `approve --digest` takes it."""
+    return {
+        "approval_id": view.approval_id,
+        "session_id": view.session_id,
+        "workflow": view.workflow,
+        "step": view.step,
+        "title": view.title,
+        "values": dict(view.binds),
+        "calls": [
+            {
+                "step": one.step,
+                "tool": one.tool,
+                "arguments": dict(one.arguments),
+                "digest": one.digest,
+            }
+            for one in view.calls
+        ],
+        "roles": list(view.roles),
+        "quorum": view.quorum,
+        "approved_by": list(view.approved_by),
+        "requested_by": view.requested_by,
+        "opened_at": time_text(view.opened_at),
+        "expires_at": time_text(view.expires_at),
+        "bypass_roles": list(view.bypass_roles),
+        "digest": view.content,
+    }
+
+
+def session_document(sight: Sight) -> dict[str, Any]:
+    """A session with its steps, what is legal, what is asked of people and what is held."""
+    view = sight.session
+    return {
+        "session_id": view.session_id,
+        "principal": view.principal,
+        "workflow": view.workflow,
+        "version": view.version,
+        "run_id": view.run_id,
+        "status": view.status,
+        "end_reason": view.end_reason,
+        "steps": [
+            {
+                "id": one.id,
+                "title": one.title,
+                "kind": one.kind,
+                "status": one.status,
+                "tools": list(one.tools),
+                "detail": one.detail,
+            }
+            for one in view.steps
+        ],
+        "legal": [
+            {"tool": one.tool, "step": one.step, "purpose": one.purpose} for one in view.legal
+        ],
+        "approvals": [approval_document(one) for one in view.approvals],
+        "held": [_held_document(one) for one in sight.held],
+        "open_calls": list(view.open_calls),
+    }
+
+
+def _held_document(held: HeldView) -> dict[str, Any]:
+    return {"target": held.target, "step": held.step, "reason": held.reason}
+
+
+def session_row_document(row: SessionRow) -> dict[str, Any]:
+    """One line of the list of sessions; `records` is the length of its audit chain."""
+    return {
+        "session_id": row.session_id,
+        "principal": row.principal,
+        "workflow": row.workflow,
+        "status": row.status,
+        "records": row.seq,
+        "opened_at": time_text(row.opened_at),
+        "updated_at": time_text(row.updated_at),
+    }
+
+
+def user_document(user: User) -> dict[str, Any]:
+    """One person; nothing of the token."""
+    return {
+        "name": user.name,
+        "roles": list(user.roles),
+        "disabled": user.disabled,
+        "created_at": time_text(user.created_at),
+    }

@@ -1,0 +1,141 @@
+"""What `sessions`, `show` and `approvals` look up, once or as it changes. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from mcpuppet.app import Desk
+from mcpuppet.cli.desk import at_desk
+from mcpuppet.errors import UnknownSessionError
+from mcpuppet.session.consequences import Progress
+from mcpuppet.session.machine import RUN_ENDS
+from mcpuppet.store.protocol import SessionRow, User
+from mcpuppet.views import ApprovalView, SessionView, session_view
+
+SeenT = TypeVar("SeenT")
+
+_POLL = 0.2
+"""Seconds between two looks at whether anybody has written to the store."""
+_POLLS_PER_LOOK = 5
+"""Time alone changes sessions too, so every second is looked at, news or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldView:
+    """Something that waits for a person to settle it with `mcpuppet resolve`."""
+
+    target: str
+    """The id of the call whose outcome is not known, else of the step that is held."""
+    step: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A session, and what is held in it."""
+
+    session: SessionView
+    held: tuple[HeldView, ...]
+
+
+def sessions(config: Path, status: str | None, limit: int) -> list[SessionRow]:
+    """The sessions that were changed last."""
+    return at_desk(config, lambda desk: desk.store.sessions(limit=limit, status=status))
+
+
+def users(config: Path) -> list[User]:
+    """Everybody who was given a token."""
+    return at_desk(config, lambda desk: desk.store.users())
+
+
+def session(config: Path, session_id: str) -> Sight:
+    """One session as it is now; raises UnknownSessionError."""
+    return at_desk(config, lambda desk: _look(desk, session_id))
+
+
+def watch_session(
+    config: Path, session_id: str, show: Callable[[Sight], None], timeout: float | None
+) -> bool:
+    """Show the session whenever it has changed, until its run ends.
+
+    False when `timeout` seconds passed first. Raises UnknownSessionError.
+    """
+
+    async def work(desk: Desk) -> bool:
+        with anyio.move_on_after(timeout) as scope:
+            await _watch(desk, lambda: _look(desk, session_id), show, _has_ended)
+        return not scope.cancelled_caught
+
+    return at_desk(config, work)
+
+
+def approvals(config: Path) -> tuple[ApprovalView, ...]:
+    """Every open request, the oldest first."""
+    return at_desk(config, _approvals)
+
+
+def watch_approvals(config: Path, show: Callable[[tuple[ApprovalView, ...]], None]) -> None:
+    """Show the open requests whenever they have changed, until interrupted."""
+    at_desk(config, lambda desk: _watch(desk, lambda: _approvals(desk), show, lambda _: False))
+
+
+async def _approvals(desk: Desk) -> tuple[ApprovalView, ...]:
+    return tuple(await desk.people.approvals())
+
+
+async def _look(desk: Desk, session_id: str) -> Sight:
+    progress = await desk.ledger.look(session_id)
+    if progress is None:
+        raise UnknownSessionError(session_id)
+    who = desk.settings.principal(progress.state.principal).principal
+    return Sight(session_view(progress, who), held_in(progress))
+
+
+def held_in(progress: Progress) -> tuple[HeldView, ...]:
+    """What waits to be settled in a session: calls of unknown outcome, and steps that are held."""
+    run = progress.run
+    holds = {} if run is None else run.held
+    held = [HeldView(hold.call_id or step, step, hold.reason) for step, hold in holds.items()]
+    known = {one.target for one in held}
+    held += [
+        HeldView(call.call_id, call.step, f"the outcome of {call.tool} is not known")
+        for call in progress.state.calls.values()
+        if call.unknown and call.call_id not in known
+    ]
+    return tuple(held)
+
+
+def _has_ended(sight: Sight) -> bool:
+    return sight.session.status in RUN_ENDS
+
+
+async def _watch(
+    desk: Desk,
+    look: Callable[[], Awaitable[SeenT]],
+    show: Callable[[SeenT], None],
+    done: Callable[[SeenT], bool],
+) -> None:
+    shown: SeenT | None = None
+    while True:
+        # Read first: what is written while we look is then news.
+        version = await desk.store.data_version()
+        seen = await look()
+        if seen != shown:
+            show(seen)
+            shown = seen
+        if done(seen):
+            return
+        await _news(desk, version)
+
+
+async def _news(desk: Desk, version: int) -> None:
+    """Return when the store has moved on from `version`, and after a second in any case."""
+    for _ in range(_POLLS_PER_LOOK):
+        await anyio.sleep(_POLL)
+        if await desk.store.data_version() != version:
+            return

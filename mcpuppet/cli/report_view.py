@@ -1,0 +1,290 @@
+"""A compliance report for a terminal: the chain first, then what needs a person's eye.
+
+Owns layout only; it fits 80 columns and says nothing by colour alone. All words of a report may
+come from outside, so each is printed through `cli.text`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mcpuppet.audit.report import (
+    ApprovalReport,
+    CallReport,
+    ComplianceReport,
+    Figures,
+    HoldReport,
+    Resolution,
+    RunReport,
+)
+from mcpuppet.cli.text import plain
+from mcpuppet.session.events import time_text
+
+_HASH_LENGTH = 12
+_VALUE_LENGTH = 300
+"""Characters of a value that are printed; the JSON form has all of it."""
+_GOOD, _BAD, _WARN, _DIM, _HEAD = "green", "bold red", "yellow", "dim", "bold"
+
+
+def render_report(report: ComplianceReport, console: Console) -> None:
+    """Print a report."""
+    _print_summary(report, console)
+    _print_runs(report.runs, console)
+    _print_violations(report, console)
+    _print_approvals(report.approvals, console)
+    _print_holds(report, console)
+    _print_calls(report.calls, console)
+    _print_figures(report, console)
+
+
+def _print_summary(report: ComplianceReport, console: Console) -> None:
+    console.print(Text.assemble(("Compliance report: ", _HEAD), plain(report.session_id, _HEAD)))
+    _print_facts(
+        console,
+        {
+            "principal": report.principal or "not recorded",
+            "opened": _moment(report.opened_at),
+            "last activity": _moment(report.last_activity_at),
+        },
+    )
+    chain = report.chain
+    intact = chain.status == "intact"
+    head = "none is stored" if chain.head is None else chain.head
+    line = plain("intact" if intact else "BROKEN", _GOOD if intact else _BAD)
+    console.print(Text.assemble("  chain: ", line, f", {chain.records} records, head"))
+    console.print(Text(f"    {head}", _DIM), overflow="fold")
+    for one in chain.breaks:
+        console.print(_indented(4, plain(f"record {one.seq}: {one.what}", _BAD)))
+    console.print(_indented(2, plain(report.statement, _DIM)))
+
+
+def _print_runs(runs: Iterable[RunReport], console: Console) -> None:
+    _print_heading(console, "Runs", runs)
+    for run in runs:
+        name = f"{run.workflow} {run.version}: {run.status.replace('_', ' ')}"
+        console.print(_indented(2, plain(name, _HEAD)))
+        _print_facts(
+            console,
+            {
+                "run": f"{run.run_id}, by {run.principal}",
+                "workflow hash": run.hash[:_HASH_LENGTH],
+                "inputs": _json(run.inputs),
+                "started": _moment(run.started_at),
+                "ended": None if run.ended_at is None else _ended(run),
+                "reason": run.reason,
+            },
+            indent=4,
+        )
+
+
+def _ended(run: RunReport) -> str:
+    by = "" if run.ended_by is None else f", by {run.ended_by}"
+    return f"{_moment(run.ended_at)}, after {_duration(run.seconds)}{by}"
+
+
+def _print_violations(report: ComplianceReport, console: Console) -> None:
+    _print_heading(
+        console, "Violations: denied calls, of which nothing was sent", report.violations
+    )
+    if not report.violations:
+        return
+    table = _table("#", "time", "tool and step", "rule: reason", wide="rule: reason")
+    for one in report.violations:
+        tool, why = _tool_and_step(one.tool, one.step), f"{one.rule}: {one.reason}"
+        _add_row(table, str(one.seq), _short_moment(one.at), tool, why)
+    console.print(table)
+
+
+def _print_approvals(approvals: Iterable[ApprovalReport], console: Console) -> None:
+    _print_heading(console, "Approvals", approvals)
+    for one in approvals:
+        style = _GOOD if one.status == "approved" else _WARN
+        console.print(_indented(2, plain(f"{one.step}: {one.status}", style)))
+        people = f"{one.quorum} of {', '.join(one.roles)}"
+        _print_facts(
+            console,
+            {
+                "approval": f"{one.approval_id}, request {one.asked}",
+                "asked": f"{_moment(one.opened_at)}, by {one.requested_by}; needs {people}",
+                "values": _json(one.binds),
+                **{f"shown call {n}": _shown(call) for n, call in enumerate(one.shown, start=1)},
+                **{
+                    f"vote {n}": f"{vote.by}, {_moment(vote.at)}, {vote.channel}"
+                    for n, vote in enumerate(one.votes, start=1)
+                },
+                "expired": _moment(one.expires_at) if one.expired else None,
+                "decided": None if one.decided_at is None else _decided(one),
+                "reason": one.reason,
+                "justification": one.justification,
+            },
+            indent=4,
+        )
+
+
+def _shown(call: Any) -> str:
+    return f"{call.tool} {_json(call.arguments)} [{call.digest[:_HASH_LENGTH]}]"
+
+
+def _decided(one: ApprovalReport) -> str:
+    took = _duration(one.seconds_to_decide)
+    return f"{_moment(one.decided_at)}, by {', '.join(one.decided_by)}, after {took}"
+
+
+def _print_holds(report: ComplianceReport, console: Console) -> None:
+    unknown = [one for one in report.calls if one.outcome == "unknown"]
+    console.print()
+    title = f"Held steps ({len(report.holds)}) and calls of unknown outcome ({len(unknown)})"
+    console.print(Text(title, _HEAD))
+    for hold in report.holds:
+        _print_hold(hold, console)
+    for call in unknown:
+        _print_unknown(call, console)
+
+
+def _print_hold(hold: HoldReport, console: Console) -> None:
+    style = _WARN if hold.status == "waiting" else ""
+    console.print(_indented(2, plain(f"step {hold.step}: {hold.status}", style)))
+    _print_facts(
+        console,
+        {
+            "since": _moment(hold.since),
+            "reason": hold.reason,
+            "call": hold.call_id,
+            "settled": None if hold.resolution is None else _resolution(hold.resolution),
+        },
+        indent=4,
+    )
+
+
+def _print_unknown(call: CallReport, console: Console) -> None:
+    settled = call.resolution
+    style = _WARN if settled is None else ""
+    console.print(_indented(2, plain(f"call {call.call_id} of {call.tool}: unknown", style)))
+    _print_facts(
+        console,
+        {
+            "started": _moment(call.started_at),
+            "reason": call.error,
+            "settled": "not yet" if settled is None else _resolution(settled),
+        },
+        indent=4,
+    )
+
+
+def _resolution(one: Resolution) -> str:
+    word = "it did happen" if one.happened else "it did not happen"
+    note = f": {one.note}" if one.note else ""
+    return f"{_moment(one.at)}, by {one.by}: {word}{note}"
+
+
+def _print_calls(calls: Iterable[CallReport], console: Console) -> None:
+    _print_heading(console, "Calls", calls)
+    if not calls:
+        return
+    table = _table("#", "time", "tool and step", "result", "took", wide="tool and step")
+    for one in calls:
+        _add_row(
+            table,
+            str(one.seq),
+            _short_moment(one.decided_at),
+            _tool_and_step(one.tool, _as_what(one)),
+            (one.outcome or one.decision).replace("_", " "),
+            _duration(one.seconds),
+        )
+    console.print(table)
+
+
+def _as_what(call: CallReport) -> str | None:
+    """The step a call was for, or what else it was for."""
+    words = [word for word in (call.step, call.purpose) if word not in (None, "step")]
+    if call.attempt is not None and call.attempt > 1:
+        words.append(f"attempt {call.attempt}")
+    return ", ".join(word for word in words if word) or None
+
+
+def _print_figures(report: ComplianceReport, console: Console) -> None:
+    console.print()
+    console.print(Text("Figures of the calls that were sent (p50, p95, max in seconds)", _HEAD))
+    columns = ("name", "ok", "failed", "unknown", "open", "rate", "p50", "p95", "max")
+    table = _table(*columns, wide="name")
+    _add_figures(table, report.figures.overall)
+    for title, figures in (("tools", report.figures.by_tool), ("steps", report.figures.by_step)):
+        if figures:
+            _add_row(table, f"{title}:")
+        for one in figures:
+            _add_figures(table, one, " ")
+    console.print(table)
+
+
+def _add_figures(table: Table, one: Figures, prefix: str = "") -> None:
+    ended = one.succeeded + one.failed
+    # Rounded down: only a tool that never failed has 100 %.
+    rate = f"{one.succeeded * 1000 // ended / 10}%" if ended else ""
+    counts = (str(count) for count in (one.succeeded, one.failed, one.unknown, one.open))
+    times = ("" if value is None else f"{value:.3f}" for value in (one.p50, one.p95, one.max))
+    _add_row(table, prefix + one.name, *counts, rate, *times)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _print_heading(console: Console, title: str, items: Iterable[Any]) -> None:
+    count = sum(1 for _ in items)
+    console.print()
+    console.print(Text(f"{title} ({count})" if count else f"{title}: none", _HEAD))
+
+
+def _print_facts(console: Console, facts: Mapping[str, str | None], indent: int = 2) -> None:
+    for name, value in facts.items():
+        if value is not None:
+            console.print(_indented(indent, Text.assemble(f"{name}: ", plain(value))))
+
+
+def _indented(indent: int, text: Text) -> Padding:
+    text.overflow = "fold"
+    return Padding(text, (0, 0, 0, indent), expand=False)
+
+
+def _table(*columns: str, wide: str) -> Table:
+    """A table without rules; only the column `wide` takes what width is left."""
+    table = Table(box=None, pad_edge=False, header_style=_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold", ratio=1 if name == wide else None)
+    return table
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    table.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _tool_and_step(tool: str, step: str | None) -> Text:
+    return plain(tool) if step is None else Text("\n  ").join((plain(tool), plain(step)))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}…"
+
+
+def _moment(at: datetime | None) -> str:
+    return "not recorded" if at is None else f"{time_text(at)[:19]}Z"
+
+
+def _short_moment(at: datetime) -> str:
+    return time_text(at)[5:19].replace("T", " ")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.3f} s"
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,166 @@
+"""What a client is answered: results and texts, made from what was decided and what happened.
+
+Plain JSON in the shape of an MCP `CallToolResult` (MCP 2025-11-25, server/tools, "Tool Result").
+Decides nothing. Every answer says what is legal now, as text for the model and as data.
+
+A refusal of a tool that has an `outputSchema` carries no structured content: the TypeScript SDK's
+client (1.x) holds structured content to that schema even when the result reports an error, and its
+user would see a protocol failure instead of the reason. The data is in `_meta` in every case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mcpuppet.session.decision import ApprovalNeeded, Denied, LegalCall
+from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown
+from mcpuppet.views import CallAnswer, legal_sentence
+
+DECISION = "dev.mcpuppet/decision"
+"""The key under `_meta` of what was decided and what is legal now."""
+
+Exposed = Callable[[str], str]
+"""From `server.tool` to the name that the client knows."""
+
+Result = dict[str, Any]
+
+_GOING_ON = frozenset({"active", "waiting_approval", "failing"})
+
+
+def call_answer(answer: CallAnswer, exposed: Exposed, has_output_schema: bool) -> Result:
+    """The result of a call: the server's own, or why there is none, and what is legal now."""
+    passed = _passed_through(answer.outcome)
+    details = decision_details(answer, exposed)
+    if passed is not None:
+        result = {**passed, "content": [*passed["content"], text(_legal(answer, exposed))]}
+    else:
+        words = f"{_why_not(answer, exposed)}\n{_legal(answer, exposed)}"
+        result = failure(words)
+        if not has_output_schema:
+            result["structuredContent"] = details
+    result["_meta"] = {**(result.get("_meta") or {}), DECISION: details}
+    return result
+
+
+def act_answer(answer: CallAnswer, exposed: Exposed) -> Result:
+    """The same for a call made through `workflow_act`, whose own schema wraps the tool's result."""
+    result = call_answer(answer, exposed, has_output_schema=True)
+    own = result.get("structuredContent")
+    details = decision_details(answer, exposed)
+    return {**result, "structuredContent": details | {"result": own}}
+
+
+def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
+    """What was decided, as data."""
+    details: dict[str, Any] = {
+        "status": answer.status,
+        "call_id": answer.call_id,
+        "session_id": answer.session_id,
+        "tool": exposed(answer.tool),
+        "legal": list(dict.fromkeys(exposed(one.tool) for one in answer.legal)),
+    }
+    match answer.decision:
+        case Denied() as denied:
+            details["rule"] = denied.rule
+            details["step"] = denied.step
+            details["legal_at"] = None if denied.legal_at is None else moment(denied.legal_at)
+        case ApprovalNeeded() as needed:
+            details["step"] = needed.step
+            details["approval_id"] = needed.approval_id
+            details["approval_step"] = needed.approval_step
+            details["roles"] = list(needed.roles)
+            details["expires_at"] = moment(needed.expires_at)
+            details["poll_with"] = "workflow_status"
+    if answer.reason:
+        details["reason"] = answer.reason
+    return details
+
+
+def legal_text(legal: tuple[LegalCall, ...], status: str, exposed: Exposed) -> str:
+    """What is legal now, in the client's own names."""
+    named = tuple(replace(one, tool=exposed(one.tool)) for one in legal)
+    if named or status in _GOING_ON:
+        return legal_sentence(named, status)
+    if status == "idle":
+        return "No run is active: call workflow_start to begin one."
+    return f"The run is over ({status.replace('_', ' ')}): call workflow_start to begin another."
+
+
+def failure(words: str) -> Result:
+    """A result that reports an error to the model."""
+    return {"content": [text(words)], "isError": True}
+
+
+def text(words: str) -> dict[str, str]:
+    """A block of text."""
+    return {"type": "text", "text": words}
+
+
+def moment(at: datetime) -> str:
+    """A time as people and programs read it: UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def how_to_decide(approval_id: str) -> str:
+    """How a person decides; nothing that a model can call does it."""
+    return f'`mcpuppet approve {approval_id}` or `mcpuppet deny {approval_id} --reason "..."`'
+
+
+def _passed_through(outcome: Outcome | None) -> Mapping[str, Any] | None:
+    """The server's own result, where it sent one that a client may be given."""
+    if isinstance(outcome, Succeeded):
+        return outcome.result
+    if isinstance(outcome, Failed) and outcome.reason == "tool_error":
+        return outcome.result
+    return None
+
+
+def _legal(answer: CallAnswer, exposed: Exposed) -> str:
+    return legal_text(answer.legal, answer.run_status, exposed)
+
+
+def _why_not(answer: CallAnswer, exposed: Exposed) -> str:
+    match answer.decision, answer.outcome:
+        case (Denied() as denied, _):
+            return _refusal(denied, exposed(answer.tool))
+        case (ApprovalNeeded() as needed, _):
+            return _waiting(needed, exposed(answer.tool))
+        case (_, Unknown(message=message)):
+            return _not_known(message, answer)
+        case _:
+            return f"The call failed: {answer.reason}."
+
+
+def _refusal(denied: Denied, tool: str) -> str:
+    step = "" if denied.step is None else f" of step {denied.step}"
+    when = "" if denied.legal_at is None else f" It may be called from {moment(denied.legal_at)}."
+    return (
+        f"Refused: {denied.reason}.{when}\n"
+        f"Rule: {denied.rule}{step}. {tool} was not called, and nothing has changed."
+    )
+
+
+def _waiting(needed: ApprovalNeeded, tool: str) -> str:
+    people = " or ".join(needed.roles)
+    return (
+        f"Awaiting approval: step {needed.approval_step} needs a person with the role {people} to "
+        f"decide first. {tool} was not called yet.\n"
+        f"Approval {needed.approval_id} is open until {moment(needed.expires_at)} and shows "
+        f"exactly these arguments. A person decides with {how_to_decide(needed.approval_id)}.\n"
+        f"Do not wait here: tell the user, and call workflow_status to see whether it was decided. "
+        f"Then call {tool} again with the same arguments; other arguments need a new approval."
+    )
+
+
+def _not_known(message: str, answer: CallAnswer) -> str:
+    step = getattr(answer.decision, "step", None)
+    if step is None or any(one.step == step for one in answer.legal):
+        return f"The outcome is not known: {message}. It may be called again."
+    return (
+        f"The outcome is not known: {message}.\n"
+        f"Do not call it again: it may have taken effect. Step {step} is held until a person says "
+        f"what happened: `mcpuppet resolve {answer.call_id}` with `--happened` or `--did-not-happen`."
+    )
