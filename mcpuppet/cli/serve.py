@@ -23,13 +23,22 @@ def serve(
     ] = None,
 ) -> None:
     """Be the MCP server of one client, on stdin and stdout."""
-    # MCP costs a second of imports that no other command needs.
-    import anyio  # noqa: PLC0415
-
+    # The settings cost a third of a second of imports that --help should not pay.
     from mcpuppet.cli.config import read_settings  # noqa: PLC0415
-    from mcpuppet.gateway.stdio import serve_stdio  # noqa: PLC0415
+    from mcpuppet.gateway.handshake import shake_hands  # noqa: PLC0415
+    from mcpuppet.gateway.streams import private_streams  # noqa: PLC0415
 
     settings = read_settings(config)
     if surface is not None:
         settings = replace(settings, surface=surface)
-    raise typer.Exit(anyio.run(partial(serve_stdio, settings, session_id=session)))
+    with private_streams() as (source, sink):
+        handshake = shake_hands(source, sink)
+        if handshake is None:
+            raise typer.Exit(0)
+        # MCP costs a second or more of imports, and the client has its first answer by now.
+        import anyio  # noqa: PLC0415
+
+        from mcpuppet.gateway.stdio import serve_stdio  # noqa: PLC0415
+
+        code = anyio.run(partial(serve_stdio, settings, handshake, session_id=session))
+    raise typer.Exit(code)

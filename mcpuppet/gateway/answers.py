@@ -162,5 +162,6 @@ def _not_known(message: str, answer: CallAnswer) -> str:
     return (
         f"The outcome is not known: {message}.\n"
         f"Do not call it again: it may have taken effect. Step {step} is held until a person says "
-        f"what happened: `mcpuppet resolve {answer.call_id}` with `--happened` or `--did-not-happen`."
+        f"what happened, with `mcpuppet resolve {answer.call_id}` and `--happened` or "
+        "`--did-not-happen`."
     )

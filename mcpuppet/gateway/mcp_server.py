@@ -33,7 +33,8 @@ from mcp_types import (
 from mcpuppet import __version__
 from mcpuppet.errors import AuditError, InvalidInputError, MCPuppetError, StoreError
 from mcpuppet.gateway.answers import Result, act_answer, call_answer, failure
-from mcpuppet.gateway.meta_tools import INSTRUCTIONS, MetaTools, session_answer
+from mcpuppet.gateway.handshake import INSTRUCTIONS
+from mcpuppet.gateway.meta_tools import MetaTools, session_answer
 from mcpuppet.gateway.surface import (
     META_TOOLS,
     START,

@@ -16,17 +16,6 @@ from mcpuppet.views import ApprovalView, SessionView, StepView
 from mcpuppet.workflow.compiler import CompiledWorkflow
 from mcpuppet.workflow.schema import CompiledSchema, compile_schema
 
-INSTRUCTIONS = (
-    "MCPuppet governs the tools of this connection: a workflow says which call is legal when. "
-    "Begin with workflow_start, which lists the workflows and their inputs. After that only the "
-    "calls named under 'Legal now' work; every answer ends with them, and workflow_status shows "
-    "them with their input schemas. A refused call has done nothing: read its reason and do what "
-    "is legal instead. Approvals are given by people outside this conversation: when a call "
-    "answers that it awaits approval, tell the user, look at workflow_status later, and make the "
-    "same call with the same arguments again. If a tool you may call is not in your list, call it "
-    "through workflow_act."
-)
-
 _STRING = {"type": "string"}
 _STRINGS = {"type": "array", "items": _STRING}
 _STRING_OR_NULL = {"type": ["string", "null"]}

@@ -1,24 +1,23 @@
 """The process that serves one client over its standard input and output.
 
-Owns the two streams, signals, and the order of starting and stopping. stdout carries nothing but
-protocol: file descriptor 1 leads to stderr while the client is served, and the protocol has a
-private copy. The SDK's own stdio transport is not used: its reader cannot be cancelled while it
-waits for input, so a process told to end would stay until the client writes another line.
+Owns signals, the threads that read and write, and the order of starting and stopping. The SDK's own
+stdio transport is not used: its reader cannot be cancelled while it waits for input, so a process
+told to end would stay until the client writes another line.
 
 The client's handshake is answered before the workflows are read, the store is touched or any server
-is started. Framing: MCP 2025-11-25, basic/transports, "stdio".
+is started, as a rule even before this module is imported (`handshake`). Framing: MCP 2025-11-25,
+basic/transports, "stdio".
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -29,21 +28,19 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from mcpuppet.errors import MCPuppetError
+from mcpuppet.gateway.handshake import Handshake
 from mcpuppet.gateway.mcp_server import Bell, ClientConnection
 from mcpuppet.gateway.server_connection import leaf
+from mcpuppet.gateway.streams import complain, read_lines, write_all
 from mcpuppet.gateway.surface import Surface
 from mcpuppet.settings import Settings
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Longest line accepted from a client, in bytes; a longer one ends the connection."""
-
-_READ_BYTES = 64 * 1024
 _WAITING_MESSAGES = 64
 
 _Inbound = MemoryObjectSendStream[SessionMessage | Exception]
 
 
-async def serve_stdio(settings: Settings, *, session_id: str | None) -> int:
+async def serve_stdio(settings: Settings, handshake: Handshake, *, session_id: str | None) -> int:
     """Serve one client until its input ends or the process is told to end; returns 0.
 
     `session_id` names the session to go on with; without it the client's first call begins one.
@@ -52,12 +49,12 @@ async def serve_stdio(settings: Settings, *, session_id: str | None) -> int:
     workflows of the settings cannot be used.
     """
     bell = Bell()
-    connection = ClientConnection(settings, bell, _log)
+    connection = ClientConnection(settings, bell, complain)
     try:
         async with anyio.create_task_group() as tasks:
             serving = anyio.CancelScope()
             tasks.start_soon(_end_on_signal, serving.cancel)
-            tasks.start_soon(_serve, connection, serving)
+            tasks.start_soon(_serve, connection, handshake, serving)
             await connection.wanted.wait()
             if not connection.gone.is_set():
                 await _govern(settings, session_id, connection, bell)
@@ -77,12 +74,16 @@ async def _govern(
     # Importing the engine and its checks is slow, and the client has its handshake by now.
     from mcpuppet.app import new_id, open_orchestrator  # noqa: PLC0415
 
-    async with open_orchestrator(settings, on_tools_changed=bell.ring, log=_log) as orchestrator:
+    async with open_orchestrator(
+        settings, on_tools_changed=bell.ring, log=complain
+    ) as orchestrator:
         connection.attach(Surface(orchestrator, session_id=session_id, new_id=new_id))
         await connection.gone.wait()
 
 
-async def _serve(connection: ClientConnection, serving: anyio.CancelScope) -> None:
+async def _serve(
+    connection: ClientConnection, handshake: Handshake, serving: anyio.CancelScope
+) -> None:
     """Exchange messages until stdin ends or `serving` is cancelled; no handler runs afterwards."""
     server = connection.server()
     loop = asyncio.get_running_loop()
@@ -90,9 +91,9 @@ async def _serve(connection: ClientConnection, serving: anyio.CancelScope) -> No
         _WAITING_MESSAGES
     )
     try:
-        with _private_streams() as (source, sink), serving:
-            writer = _Writer(sink, loop)
-            threading.Thread(target=_read, args=(source, loop, inbound), daemon=True).start()
+        with serving:
+            writer = _Writer(handshake, loop)
+            threading.Thread(target=_read, args=(handshake, loop, inbound), daemon=True).start()
             async with server.lifespan(server) as state:
                 await serve_loop(server, reader, writer, lifespan_state=state)
     finally:
@@ -108,57 +109,15 @@ async def _end_on_signal(end: Callable[[], None]) -> None:
             end()
 
 
-@contextmanager
-def _private_streams() -> Iterator[tuple[int, int]]:
-    """Copies of stdin and stdout for the protocol; meanwhile 0 is empty and 1 leads to stderr."""
-    source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # there is no stderr
-        os.dup2(nothing, 1)
-    # What was printed before and is still in Python's buffer must not reach the client either.
-    sys.stdout.flush()
-    try:
-        yield source, sink
-    finally:
-        sys.stdout.flush()
-        os.dup2(source, 0)
-        os.dup2(sink, 1)
-        os.close(nothing)
-        # The copies stay open: a thread may still wait on them, and would then use another file.
-
-
-def _read(source: int, loop: asyncio.AbstractEventLoop, inbound: _Inbound) -> None:
+def _read(handshake: Handshake, loop: asyncio.AbstractEventLoop, inbound: _Inbound) -> None:
     """The reading thread: hand on one message at a time, and wait for room to hand on more."""
     # Once the connection is over nobody listens any more, or the loop is closed.
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
-        for line in _lines(source):
+        for line in read_lines(handshake.source, handshake.read):
             message = _parse(line)
             if message is not None:
                 asyncio.run_coroutine_threadsafe(inbound.send(message), loop).result()
         loop.call_soon_threadsafe(inbound.close)
-
-
-def _lines(source: int) -> Iterator[bytes]:
-    partial = bytearray()
-    while chunk := _chunk(source):
-        partial += chunk
-        if b"\n" in chunk:
-            *lines, rest = bytes(partial).split(b"\n")
-            yield from lines
-            partial = bytearray(rest)
-        if len(partial) > MAX_MESSAGE_BYTES:
-            _log(f"the client sent a message longer than {MAX_MESSAGE_BYTES // 2**20} MiB")
-            return
-
-
-def _chunk(source: int) -> bytes:
-    try:
-        return os.read(source, _READ_BYTES)
-    except OSError:  # the terminal or the peer is gone
-        return b""
 
 
 def _parse(line: bytes) -> SessionMessage | None:
@@ -166,7 +125,7 @@ def _parse(line: bytes) -> SessionMessage | None:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
         if line.strip():
-            _log(f"a line on stdin is not a JSON-RPC message: {line[:200]!r}")
+            complain(f"a line on stdin is not a JSON-RPC message: {line[:200]!r}")
         return None
 
 
@@ -176,8 +135,9 @@ class _Writer:
     The thread is not the event loop's own kind, for which the process would wait when it ends.
     """
 
-    def __init__(self, sink: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._sink = sink
+    def __init__(self, handshake: Handshake, loop: asyncio.AbstractEventLoop) -> None:
+        self._sink = handshake.sink
+        self._answered = handshake.answered
         self._loop = loop
         self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]
         self._lines = queue.SimpleQueue()
@@ -191,6 +151,9 @@ class _Writer:
         """
         if self._closed:
             raise anyio.ClosedResourceError
+        if self._answered is not None and getattr(item.message, "id", None) == self._answered:
+            self._answered = None
+            return
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
         written = self._loop.create_future()
         self._lines.put((line, written))
@@ -216,9 +179,7 @@ class _Writer:
         while (job := self._lines.get()) is not None:
             line, written = job
             try:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[os.write(self._sink, rest) :]
+                write_all(self._sink, line)
                 fault = None
             except OSError as error:
                 fault = error
@@ -233,7 +194,3 @@ def _settle(written: asyncio.Future[None], fault: OSError | None) -> None:
         written.set_result(None)
     else:
         written.set_exception(anyio.BrokenResourceError())
-
-
-def _log(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)  # noqa: T201 - stdout belongs to the protocol

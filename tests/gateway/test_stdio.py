@@ -248,6 +248,63 @@ async def test_the_end_of_input_records_the_call_in_flight_as_unknown(site: Site
         assert any(isinstance(one, e.CallBecameUnknown) for one in site.events(session_id))
 
 
+async def test_a_gateway_killed_in_a_call_loses_nothing_and_holds_the_step(site: Site) -> None:
+    site.settle_slowly()
+    async with site.gateway() as gateway:
+        await gateway.shake_hands()
+        session_id = await gateway.start("slowly")
+        await gateway.send("tools/call", name="slow", arguments={})
+        await until(lambda: site.noted("called"))
+        os.kill(gateway.process.pid, signal.SIGKILL)
+        await gateway.exit_code()
+    before = site.events(session_id)
+    assert isinstance(before[-1], e.CallStarted)
+    async with site.gateway("--session", session_id) as gateway:
+        await gateway.shake_hands()
+        status = (await gateway.call("workflow_status"))["structuredContent"]
+        assert [step["status"] for step in status["steps"]] == ["held"]
+        again = await gateway.call("slow")
+        assert again["isError"] is True
+        assert "waits for a person" in again["content"][0]["text"]
+        assert await gateway.end() == 0
+    after = site.events(session_id)
+    assert after[: len(before)] == before
+    assert [type(one) for one in after[len(before) :]] == [
+        e.CallBecameUnknown,
+        e.StepHeld,
+        e.CallDenied,
+    ]
+    assert len(site.noted("called")) == 1
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+async def test_the_early_answer_is_the_one_the_library_gives(site: Site, version: str) -> None:
+    site.settle_slowly()
+    params = {
+        "protocolVersion": version,
+        "capabilities": {},
+        "clientInfo": {"name": "claude-code", "version": "1"},
+    }
+    async with site.gateway() as gateway:
+        early = await gateway.request("initialize", **params)
+        await gateway.end()
+    async with site.gateway() as gateway:
+        await gateway.write(b"")  # anything before the handshake leaves it to the library
+        late = await gateway.request("initialize", **params)
+        assert await gateway.end() == 0
+    assert early == late
+    assert [json.loads(line).get("id") for line in gateway.lines].count(1) == 1
+
+
+async def test_the_early_answer_is_given_once(site: Site) -> None:
+    site.settle_slowly()
+    async with site.gateway() as gateway:
+        await gateway.shake_hands()
+        await gateway.names()
+        assert await gateway.end() == 0
+        assert [json.loads(line)["id"] for line in gateway.lines] == [1, 2]
+
+
 async def test_a_client_that_leaves_at_once_leaves_nothing_behind(site: Site) -> None:
     site.settle_slowly()
     async with site.gateway() as gateway:
