@@ -43,7 +43,14 @@ from mcpuppet.settings import AGENT, PrincipalSettings, Settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store
 from mcpuppet.tool_servers import OnProgress, ToolDefinition, ToolServers
-from mcpuppet.views import CallAnswer, SessionView, legal_now, run_status, session_view
+from mcpuppet.views import (
+    CallAnswer,
+    SessionView,
+    legal_now,
+    run_status,
+    session_view,
+    step_note,
+)
 from mcpuppet.workflow.compiler import CompiledWorkflow
 
 TOOL_WAIT = 30.0
@@ -131,6 +138,24 @@ class Orchestrator:
             raise NotAuthorisedError(f"{who.principal.name} may not start {workflow!r}")
         return self.library.workflows[workflow]
 
+    def default_workflow(self, who: Principal) -> CompiledWorkflow | None:
+        """The workflow that the first call of a session begins by itself, if there is one.
+
+        That is the default of the settings, where this principal may start it without inputs.
+        """
+        workflow = self.idle_workflow(who)
+        if workflow is None or workflow.name != self.settings.default_workflow:
+            return None
+        return None if workflow.inputs.violations(dict(workflow.defaults)) else workflow
+
+    def idle_workflow(self, who: Principal) -> CompiledWorkflow | None:
+        """The workflow that says, while no run is active, which tools are always legal."""
+        allowed = self.settings.principal(who.name)
+        names = [name for name in self.library.workflows if allowed.may_start(name)]
+        default = self.settings.default_workflow
+        first = default if default in names else next(iter(names), None)
+        return None if first is None else self.library.workflows[first]
+
     @staticmethod
     def _check_owner(progress: Progress, principal: str) -> None:
         if progress.state.principal != principal:
@@ -193,7 +218,9 @@ class Orchestrator:
         then is recorded as unknown as soon as the store can be written again.
         """
         who = self.settings.principal(principal).principal
-        await self._begin_default(session_id, principal)
+        default = self.default_workflow(who)
+        if default is not None:
+            await self.library.keep(default)
         while True:
             answer, due = await self._attempt(
                 session_id, tool, dict(arguments), who, on_progress, meta
@@ -201,20 +228,6 @@ class Orchestrator:
             if due is None:
                 return answer
             await anyio.sleep(max(0.0, (due - self.ledger.source().now).total_seconds()))
-
-    async def _begin_default(self, session_id: str, principal: str) -> None:
-        """A session that has had no run begins the default workflow, when it needs no inputs."""
-        name = self.settings.default_workflow
-        if name is None or name not in self.library.workflows:
-            return
-        workflow = self.library.workflows[name]
-        if not self.settings.principal(principal).may_start(name):
-            return
-        if workflow.inputs.violations(dict(workflow.defaults)):
-            return
-        loaded = await self.ledger.load(session_id)
-        if loaded is None or loaded.state.run is None:
-            await self.start_workflow(name, {}, session_id=session_id, principal=principal)
 
     async def _attempt(
         self,
@@ -289,7 +302,10 @@ class Orchestrator:
         """The decision as events; or the name of the tool whose definition is needed first."""
         progress.open_session(who.name, self.settings.hash)
         before = legal_now(progress, who)
-        workflow = self._workflow_for(progress, who)
+        default = self.default_workflow(who)
+        if default is not None and progress.state.run is None:
+            progress.start_run(default, dict(default.defaults), who.name)
+        workflow = progress.workflow if progress.run is not None else self.idle_workflow(who)
         named = self._resolve(workflow, tool)
         if isinstance(named, Denied):
             decision: Decision = named
@@ -302,16 +318,6 @@ class Orchestrator:
                 decision = problem or _schema_problem(decision, definition, arguments)
         self._write(progress, call_id, Call(named, arguments), decision, who)
         return _Ruling(decision, progress, before)
-
-    def _workflow_for(self, progress: Progress, who: Principal) -> CompiledWorkflow | None:
-        """The workflow of the active run; else the one that decides what is always legal."""
-        if progress.run is not None:
-            return progress.workflow
-        allowed = self.settings.principal(who.name)
-        names = [name for name in self.library.workflows if allowed.may_start(name)]
-        default = self.settings.default_workflow
-        first = default if default in names else next(iter(names), None)
-        return None if first is None else self.library.workflows[first]
 
     def _resolve(self, workflow: CompiledWorkflow | None, tool: str) -> str | Denied:
         """The full name of a tool: as it is, or the only one that ends in a bare name."""
@@ -471,6 +477,7 @@ class Orchestrator:
             legal=legal,
             changed=legal != ruling.before,
             run_status=run_status(after),
+            note="" if outcome is None else step_note(after, ruling.decision),
         )
 
 

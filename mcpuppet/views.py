@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mcpuppet.session import events as e
 from mcpuppet.session.call import Principal, digest_of
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import (
@@ -99,6 +100,8 @@ class CallAnswer:
     changed: bool
     """Whether the legal calls are others than before."""
     run_status: str
+    note: str = ""
+    """What the outcome meant for the step, where that is not plain success."""
 
     @property
     def allowed(self) -> bool:
@@ -137,6 +140,24 @@ class CallAnswer:
                 return message
             case _:
                 return ""
+
+
+def step_note(after: Progress, decision: Decision) -> str:
+    """What became of the step of a call that was made, unless it is simply done."""
+    step = decision.step if isinstance(decision, Allowed) else None
+    for event in after.events:
+        match event:
+            case e.StepFailed(step=name, reason=reason) if name == step:
+                return f"Step {name} failed: {reason}."
+            case e.StepReturned(step=name, why="repeat", reason=reason) if name == step:
+                return f"Step {name} is not done yet: {reason}."
+            case e.StepReturned(step=name, reason=reason) if name == step:
+                return f"Step {name} may be tried again: {reason}."
+            case e.StepHeld(step=name, reason=reason) if name == step:
+                return f"Step {name} is held until a person settles it: {reason}."
+            case _:
+                continue
+    return ""
 
 
 def legal_sentence(legal: tuple[LegalCall, ...], status: str) -> str:

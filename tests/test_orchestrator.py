@@ -466,3 +466,29 @@ async def test_only_an_admin_adds_people_after_the_first(tmp_path: Path) -> None
             with pytest.raises(NotAuthorisedError, match="admin"):
                 await people.add_user("eve", ("boss",), nobody)
         await people.add_user("dave", ("boss",), admin)
+
+
+async def test_the_default_workflow_begins_once_however_many_calls_come_first(
+    tmp_path: Path,
+) -> None:
+    async with governed(tmp_path, LINE, default="tiny") as (orchestrator, _):
+        statuses: list[str] = []
+
+        async def call() -> None:
+            statuses.append((await orchestrator.call_tool("s", "first", {})).status)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(call)
+        assert sorted(statuses) == ["denied", "denied", "denied", "succeeded"]
+        assert kinds(events_of(orchestrator, "s")).count("RunStarted") == 1
+
+
+async def test_an_answer_says_what_the_outcome_meant_for_the_step(tmp_path: Path) -> None:
+    body = "steps:\n  look: {tool: a.look, success: result.ok}\n"
+    async with governed(tmp_path, body) as (orchestrator, servers):
+        servers.offer("a.look", lambda arguments: succeeded(ok=False))
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        answer = await orchestrator.call_tool("s", "a.look", {})
+        assert (answer.status, answer.run_status) == ("succeeded", "failed")
+        assert answer.note == "Step look failed: `result.ok` does not hold for the result."

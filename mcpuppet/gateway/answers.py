@@ -74,6 +74,8 @@ def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
             details["roles"] = list(needed.roles)
             details["expires_at"] = moment(needed.expires_at)
             details["poll_with"] = "workflow_status"
+    if answer.note:
+        details["note"] = answer.note
     if answer.reason:
         details["reason"] = answer.reason
     return details
@@ -119,7 +121,8 @@ def _passed_through(outcome: Outcome | None) -> Mapping[str, Any] | None:
 
 
 def _legal(answer: CallAnswer, exposed: Exposed) -> str:
-    return legal_text(answer.legal, answer.run_status, exposed)
+    legal = legal_text(answer.legal, answer.run_status, exposed)
+    return f"{answer.note}\n{legal}" if answer.note else legal
 
 
 def _why_not(answer: CallAnswer, exposed: Exposed) -> str:
@@ -131,7 +134,7 @@ def _why_not(answer: CallAnswer, exposed: Exposed) -> str:
         case (_, Unknown(message=message)):
             return _not_known(message, answer)
         case _:
-            return f"The call failed: {answer.reason}."
+            return "The call failed." if answer.note else f"The call failed: {answer.reason}."
 
 
 def _refusal(denied: Denied, tool: str) -> str:

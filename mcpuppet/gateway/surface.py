@@ -228,22 +228,16 @@ class Surface:
         return Scene(view_of_idle, (), self._idle_workflow(), False)
 
     def _idle_workflow(self) -> CompiledWorkflow | None:
-        """The workflow whose `tools.always` are legal without a run, as the orchestrator picks."""
-        default = self.orchestrator.settings.default_workflow
-        named = [one for one in self.workflows if one.name == default]
-        return next(iter(named or self.workflows), None)
+        return self.orchestrator.idle_workflow(self.who.principal)
 
     def _first_legal(self) -> tuple[LegalCall, ...]:
         """What is legal at once because the first call begins the default workflow."""
-        workflow = self._idle_workflow()
-        if workflow is None or workflow.name != self.orchestrator.settings.default_workflow:
-            return ()
-        inputs = dict(workflow.defaults)
-        if workflow.inputs.violations(inputs):
+        workflow = self.orchestrator.default_workflow(self.who.principal)
+        if workflow is None:
             return ()
         rehearsal = Progress("", None, None, self.orchestrator.ledger.source())
         rehearsal.open_session(self.principal, self.orchestrator.settings.hash)
-        rehearsal.start_run(workflow, inputs, self.principal)
+        rehearsal.start_run(workflow, dict(workflow.defaults), self.principal)
         return legal_now(rehearsal, self.who.principal)
 
     async def start(self, workflow: str, inputs: Mapping[str, Any]) -> None:
