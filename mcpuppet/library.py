@@ -6,68 +6,100 @@ again from there when the file on disk has moved on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcpuppet.errors import AuditError, InvalidInputError, InvalidWorkflowError
 from mcpuppet.store.protocol import Store
 from mcpuppet.workflow.checks import check
 from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
-from mcpuppet.workflow.findings import Finding
-from mcpuppet.workflow.parser import parse_workflow
+from mcpuppet.workflow.definition import WorkflowDefinition
+from mcpuppet.workflow.findings import DUPLICATE_WORKFLOW, Finding
+from mcpuppet.workflow.parser import ParsedWorkflow, parse_workflow
 
 
-def workflow_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The YAML files at `paths`: files as they are, folders by what they hold, sorted.
+@dataclass(frozen=True, slots=True)
+class WorkflowFile:
+    """One file as it was read and checked."""
 
-    Raises InvalidInputError for a path that does not exist.
+    path: Path
+    parsed: ParsedWorkflow
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def definition(self) -> WorkflowDefinition | None:
+        """The workflow, if nothing is wrong with it."""
+        return None if self.errors else self.parsed.definition
+
+
+def workflow_files(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and the YAML files directly in the folders named, sorted, each once.
+
+    Raises InvalidInputError for a path that does not exist and a folder without workflows.
     """
+    found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            yield from sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
+            inside = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
+            if not inside:
+                raise InvalidInputError(f"{path} holds no workflow: no file ends in .yaml or .yml")
+            found.update(dict.fromkeys(inside))
         elif path.exists():
-            yield path
+            found[path] = None
         else:
-            raise InvalidInputError(f"{path} does not exist")
+            raise InvalidInputError(f"{path} does not exist; name workflow files or their folder")
+    return list(found)
 
 
-def read_workflow(
-    source: bytes | str, file: str, servers: frozenset[str] | None = None
-) -> CompiledWorkflow:
-    """Parse, check and compile; raises InvalidWorkflowError when a finding is an error."""
-    parsed = parse_workflow(source, file)
-    findings = check(parsed, servers=servers)
-    errors = [one for one in findings if one.severity == "error"]
-    if errors or parsed.definition is None:
-        raise InvalidWorkflowError(errors)
-    return compile_workflow(parsed.definition, parsed.text)
+def check_files(paths: Iterable[Path], servers: frozenset[str] | None = None) -> list[WorkflowFile]:
+    """Read and check the workflow files at `paths`; `servers` are the configured names, if known.
+
+    Raises InvalidInputError when a file cannot be read at all.
+    """
+    checked: list[WorkflowFile] = []
+    holders: dict[str, Path] = {}
+    for path in workflow_files(paths):
+        parsed = parse_workflow(_read(path), str(path))
+        findings = check(parsed, servers=servers)
+        if parsed.definition is not None:
+            name = parsed.definition.workflow
+            first = holders.setdefault(name, path)
+            if first != path:
+                place = parsed.document.place(("workflow",))
+                words = f"{first} holds a workflow of the name {name!r} as well"
+                findings.append(Finding(DUPLICATE_WORKFLOW, place, words, "names are unique"))
+        checked.append(WorkflowFile(path, parsed, tuple(findings)))
+    return checked
 
 
 def load_workflows(
     paths: Iterable[Path], servers: frozenset[str] | None = None
 ) -> dict[str, CompiledWorkflow]:
-    """Load every workflow at `paths`, by name; raises with the findings of all files."""
-    loaded: dict[str, CompiledWorkflow] = {}
-    findings: list[Finding] = []
-    for path in workflow_files(paths):
-        try:
-            workflow = read_workflow(_read(path), str(path), servers)
-        except InvalidWorkflowError as error:
-            findings.extend(error.findings)
-            continue
-        if workflow.name in loaded:
-            raise InvalidInputError(f"two files define the workflow {workflow.name!r}: see {path}")
-        loaded[workflow.name] = workflow
-    if findings:
-        raise InvalidWorkflowError(findings)
-    return loaded
+    """Load every workflow at `paths`, by name.
+
+    Raises InvalidWorkflowError with the errors of all files, and what `check_files` raises.
+    """
+    files = check_files(paths, servers)
+    errors = [one for file in files for one in file.errors]
+    if errors:
+        raise InvalidWorkflowError(errors)
+    return {
+        file.definition.workflow: compile_workflow(file.definition, file.parsed.text)
+        for file in files
+        if file.definition is not None
+    }
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 class Library:

@@ -6,7 +6,7 @@ import typer
 
 from mcpuppet.cli.edge import REFUSED
 from mcpuppet.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
-from mcpuppet.cli.output import put, put_json, say
+from mcpuppet.cli.output import counted, put, put_json, say
 
 audit = typer.Typer(no_args_is_help=True, help="Verify the audit trail.")
 
@@ -41,6 +41,6 @@ def verify(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         )
     else:
         put(*(f"{one['session_id']} record {one['seq']}: {one['what']}" for one in breaks))
-    verdict = "everything holds" if report.ok else f"{len(breaks)} breaks"
-    say(f"{report.sessions} sessions, {report.records} records: {verdict}")
+    verdict = "everything holds" if report.ok else counted(len(breaks), "break")
+    say(f"{counted(report.sessions, 'session')}, {counted(report.records, 'record')}: {verdict}")
     raise typer.Exit(0 if report.ok else REFUSED)

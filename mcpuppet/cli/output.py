@@ -34,6 +34,11 @@ def put_json_line(document: Any) -> None:
     typer.echo(json.dumps(document, separators=(",", ":")))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _harmless(line: str) -> str:
     from mcpuppet.cli.text import plain  # noqa: PLC0415 - Rich, which --help does not need
 

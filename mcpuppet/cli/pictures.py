@@ -11,23 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from mcpuppet.errors import InvalidInputError
-from mcpuppet.workflow.checks import check
+from mcpuppet.library import WorkflowFile
 from mcpuppet.workflow.definition import WorkflowDefinition
 from mcpuppet.workflow.diagram import Theme, draw, to_dot
-from mcpuppet.workflow.findings import Finding
-from mcpuppet.workflow.parser import parse_workflow
 
 PictureFormat = Literal["svg", "png", "dot"]
 _FORMATS: tuple[PictureFormat, ...] = ("svg", "png", "dot")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowFile:
-    """A workflow file as read; `definition` is None when it has errors, which forbid drawing it."""
-
-    path: Path
-    definition: WorkflowDefinition | None
-    errors: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,54 +27,17 @@ class Difference:
     problem: Literal["missing", "stale", "leftover"]
 
 
-def workflow_files(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and the YAML files directly in the folders named, sorted, each once.
-
-    Raises InvalidInputError for a path that does not exist and a folder without workflows.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
-            if not inside:
-                raise InvalidInputError(f"{path} holds no workflow: no file ends in .yaml or .yml")
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise InvalidInputError(f"{path} does not exist; name workflow files or their folder")
-    return list(found)
-
-
-def read_workflow(path: Path) -> WorkflowFile:
-    """Read and check one file. Raises InvalidInputError when it cannot be read at all."""
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error
-    parsed = parse_workflow(source, str(path))
-    errors = tuple(one for one in check(parsed) if one.severity == "error")
-    return WorkflowFile(path, None if errors else parsed.definition, errors)
-
-
 def pictures(
     files: Iterable[WorkflowFile], formats: Sequence[str], theme: Theme
 ) -> dict[str, bytes]:
     """File name to contents of every picture of the drawable files.
 
-    Raises InvalidInputError when two files hold the same workflow, and RenderError when nothing can
-    draw.
+    Raises RenderError when nothing can draw.
     """
     drawn: dict[str, bytes] = {}
-    places: dict[str, Path] = {}
     for file in files:
-        if file.definition is None:
-            continue
-        name = file.definition.workflow
-        if name in places:
-            raise InvalidInputError(f"{places[name]} and {file.path} both hold workflow {name!r}")
-        places[name] = file.path
-        drawn |= _pictures_of(file.definition, formats, theme)
+        if file.definition is not None:
+            drawn |= _pictures_of(file.definition, formats, theme)
     return drawn
 
 

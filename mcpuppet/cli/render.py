@@ -69,11 +69,12 @@ def _render(
     # Reading and drawing workflows costs half a second of imports that `mcpuppet --help` and every
     # other command should not pay.
     from mcpuppet.cli import pictures  # noqa: PLC0415
+    from mcpuppet.library import check_files  # noqa: PLC0415
 
     if output.exists() and not output.is_dir():
         raise InvalidInputError(f"{output} is a file; --output names a folder")
     wanted = formats or list(PictureFormat)
-    files = [pictures.read_workflow(path) for path in pictures.workflow_files(paths)]
+    files = check_files(paths)
     broken = [file for file in files if file.definition is None]
     for file in broken:
         for finding in file.errors:

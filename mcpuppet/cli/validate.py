@@ -14,8 +14,7 @@ import typer
 
 from mcpuppet.cli.edge import REFUSED
 from mcpuppet.cli.options import JsonOption
-from mcpuppet.cli.output import put, put_json, say
-from mcpuppet.errors import InvalidInputError
+from mcpuppet.cli.output import counted, put, put_json, say
 from mcpuppet.workflow.findings import Finding, Severity
 
 Format = Literal["full", "concise", "json"]
@@ -41,20 +40,18 @@ def validate(
     Exit codes: 0 fine; 1 there are errors, or warnings with --strict; 2 a path cannot be read.
     """
     # Reading workflows costs a second of imports that other commands and --help should not pay.
-    from mcpuppet.library import workflow_files  # noqa: PLC0415
+    from mcpuppet.library import check_files  # noqa: PLC0415
 
     servers = None if config is None else _servers(config)
-    files = list(workflow_files(paths or [Path("workflows")]))
-    if not files:
-        raise InvalidInputError("no workflow files (*.yaml, *.yml) are there")
-    findings = [one for file in files for one in _findings(file, servers)]
+    files = check_files(paths or [Path("workflows")], servers)
+    findings = [one for file in files for one in file.findings]
     counts = Counter(one.severity for one in findings)
     failed = counts["error"] > 0 or (strict and counts["warning"] > 0)
     if as_json or output == "json":
         put_json({"ok": not failed, "files": len(files), "findings": _documents(findings)})
     else:
         _put_lines(findings, with_help=output == "full")
-    say(f"{_counted(len(files), 'file')}: {_summary(counts)}")
+    say(f"{counted(len(files), 'file')}: {_summary(counts)}")
     raise typer.Exit(REFUSED if failed else 0)
 
 
@@ -62,18 +59,6 @@ def _servers(config: Path) -> frozenset[str]:
     from mcpuppet.cli.config import read_settings  # noqa: PLC0415 - as slow as reading workflows
 
     return frozenset(one.name for one in read_settings(config).servers)
-
-
-def _findings(file: Path, servers: frozenset[str] | None) -> Sequence[Finding]:
-    # As slow as the import in `validate`, for the same reason.
-    from mcpuppet.workflow.checks import check  # noqa: PLC0415
-    from mcpuppet.workflow.parser import parse_workflow  # noqa: PLC0415
-
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {file}: {error.strerror}") from error
-    return check(parse_workflow(source, str(file)), servers=servers)
 
 
 def _put_lines(findings: Sequence[Finding], *, with_help: bool) -> None:
@@ -100,9 +85,5 @@ def _documents(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def _summary(counts: Counter[Severity]) -> str:
-    words = [_counted(counts[one], one) for one in ("error", "warning") if counts[one]]
+    words = [counted(counts[one], one) for one in ("error", "warning") if counts[one]]
     return " and ".join(words) or "no errors, no warnings"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

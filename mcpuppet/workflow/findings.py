@@ -63,3 +63,5 @@ BAD_DURATION = Code("WF108", "bad-duration", "error")
 NOT_SUPPORTED = Code("WF109", "not-supported-yet", "error")
 BAD_EXPRESSION = Code("WF110", "bad-expression", "error")
 BAD_SCHEMA = Code("WF111", "bad-schema", "error")
+DUPLICATE_WORKFLOW = Code("WF112", "duplicate-workflow", "error")
+"""Of several files: found where they are read together, not in one of them."""

@@ -111,16 +111,12 @@ def test_the_pictures_of_a_broken_workflow_are_not_called_leftovers(folder: Path
         (("nowhere",), "nowhere does not exist"),
         (("empty",), "empty holds no workflow"),
         (("workflows", "-o", "workflows/first.yaml"), "is a file"),
-        (("twice",), "both hold workflow 'same'"),
     ],
 )
 def test_what_cannot_be_used_is_said_with_exit_code_2(
     folder: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     (folder / "empty").mkdir()
-    (folder / "twice").mkdir()
-    for name in ("a.yaml", "b.yml"):
-        (folder / "twice" / name).write_text(GOOD.format(name="same"))
     result = run(*arguments)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -151,3 +147,12 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() in ("[]", "['pydantic']")  # typer itself brings pydantic
+
+
+def test_of_two_workflows_of_one_name_the_second_is_a_finding(folder: Path) -> None:
+    (folder / "twice").mkdir()
+    for name in ("a.yaml", "b.yml"):
+        (folder / "twice" / name).write_text(GOOD.format(name="same"))
+    result = run("twice")
+    assert result.exit_code == 1
+    assert "b.yml:2:11: WF112 error duplicate-workflow" in result.stderr

@@ -8,10 +8,6 @@ from pathlib import Path
 import pytest
 from support.project import Project
 
-from mcpuppet.workflow import checks
-from mcpuppet.workflow.findings import Code, Finding
-from mcpuppet.workflow.parser import ParsedWorkflow
-
 GOOD = "mcpuppet: 1\nworkflow: good\nversion: 1.0.0\nsteps:\n  only: {tool: bank.pay}\n"
 BAD = """mcpuppet: 1
 workflow: bad
@@ -88,23 +84,17 @@ def test_tools_are_checked_against_the_servers_of_the_settings_that_are_named(
     assert "WF205" in result.stdout
 
 
-def test_warnings_fail_only_when_strict(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(project, good=GOOD)
-    warning = Code("WF999", "looks-odd", "warning")
-
-    def one_warning(parsed: ParsedWorkflow, servers: frozenset[str] | None) -> list[Finding]:
-        return [Finding(warning, parsed.document.place(()), "this looks odd")]
-
-    monkeypatch.setattr(checks, "check", one_warning)
+def test_warnings_fail_only_when_strict(project: Project) -> None:
+    put(project, good=GOOD + 'policies: [{id: idle, call: "nobody.*", at_most: 1, per: run}]\n')
     lenient, strict = project.run("validate"), project.run("validate", "--strict")
     assert (lenient.exit_code, strict.exit_code) == (0, 1)
-    assert "WF999 warning looks-odd: this looks odd" in lenient.stdout
+    assert "WF511 warning policy-never-applies" in lenient.stdout
     assert lenient.stderr == "1 file: 1 warning\n"
 
 
 def test_what_is_not_there_cannot_pass(project: Project) -> None:
     (project.folder / "empty").mkdir()
-    for path, problem in (("missing", "does not exist"), ("empty", "no workflow files")):
+    for path, problem in (("missing", "does not exist"), ("empty", "holds no workflow")):
         result = project.run("validate", path)
         assert result.exit_code == 2
         assert problem in result.stderr
