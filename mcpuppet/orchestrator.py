@@ -28,7 +28,14 @@ from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library
 from mcpuppet.people import People
 from mcpuppet.session import events as e
-from mcpuppet.session.call import Call, Principal, digest_of
+from mcpuppet.session.call import (
+    MAX_SHOWN_BYTES,
+    Call,
+    Principal,
+    argument_fault,
+    canonical_json,
+    digest_of,
+)
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import (
     Allowed,
@@ -307,15 +314,19 @@ class Orchestrator:
             progress.start_run(default, dict(default.defaults), who.name)
         workflow = progress.workflow if progress.run is not None else self.idle_workflow(who)
         named = self._resolve(workflow, tool)
-        if isinstance(named, Denied):
-            decision: Decision = named
-            named = tool
+        fault = argument_fault(arguments)
+        if fault is not None:
+            decision: Decision = Denied("arguments", fault)
+            named, arguments = tool, {}
+        elif isinstance(named, Denied):
+            decision, named = named, tool
         else:
             decision = self._decide(progress, workflow, Call(named, arguments), who)
             if not isinstance(decision, Denied):
                 if problem is None and (definition is None or definition_name(definition) != named):
                     return named
                 decision = problem or _schema_problem(decision, definition, arguments)
+                decision = _too_large_to_show(decision, arguments)
         self._write(progress, call_id, Call(named, arguments), decision, who)
         return _Ruling(decision, progress, before)
 
@@ -390,11 +401,12 @@ class Orchestrator:
                     )
                 )
             case Denied():
+                text = canonical_json(call.arguments)
                 progress.emit(
                     e.CallDenied(
                         call_id=call_id,
                         tool=call.tool,
-                        arguments=call.arguments,
+                        arguments=call.arguments if len(text) <= MAX_SHOWN_BYTES else None,
                         digest=digest_of([call.tool, call.arguments]),
                         step=decision.step,
                         rule=decision.rule,
@@ -483,6 +495,17 @@ class Orchestrator:
 
 def _nothing_more(progress: Progress) -> None:
     """A change that adds nothing to what time has brought about."""
+
+
+def _too_large_to_show(decision: Decision, arguments: dict[str, Any]) -> Decision:
+    """The decision, unless people would have to approve more than they can be shown."""
+    if not isinstance(decision, ApprovalNeeded):
+        return decision
+    size = len(canonical_json(arguments))
+    if size <= MAX_SHOWN_BYTES:
+        return decision
+    reason = f"the arguments have {size:,} bytes; people are shown at most {MAX_SHOWN_BYTES:,}"
+    return Denied("arguments", reason, decision.step)
 
 
 def definition_name(definition: ToolDefinition) -> str:

@@ -492,3 +492,47 @@ async def test_an_answer_says_what_the_outcome_meant_for_the_step(tmp_path: Path
         answer = await orchestrator.call_tool("s", "a.look", {})
         assert (answer.status, answer.run_status) == ("succeeded", "failed")
         assert answer.note == "Step look failed: `result.ok` does not hold for the result."
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return {"x": value}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [_nested(10_000), {"x": float("nan")}, {"x": float("inf")}, {"x": 1 << 100_000}],
+    ids=["deep", "nan", "infinite", "huge"],
+)
+async def test_arguments_that_cannot_be_recorded_are_refused_and_that_is_recorded(
+    tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    async with governed(tmp_path, LINE) as (orchestrator, servers):
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        answer = await orchestrator.call_tool("s", "a.first", arguments)
+        assert answer.decision.rule == "arguments"
+        assert servers.calls == []
+        assert kinds(events_of(orchestrator, "s"))[-1] == "CallDenied"
+
+
+async def test_odd_text_in_arguments_passes_and_is_recorded(tmp_path: Path) -> None:
+    async with governed(tmp_path, LINE) as (orchestrator, servers):
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        odd = {"x": "\ud800 \u202e \x00", "": None}
+        assert (await orchestrator.call_tool("s", "a.first", odd)).status == "succeeded"
+        assert servers.calls == [("a.first", odd)]
+        started = [one for one in events_of(orchestrator, "s") if isinstance(one, e.CallStarted)]
+        assert started[0].arguments == odd
+
+
+async def test_refused_arguments_are_recorded_up_to_a_size(tmp_path: Path) -> None:
+    async with governed(tmp_path, GATED) as (orchestrator, _):
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        answer = await orchestrator.call_tool("s", "a.pay", {"x": "y" * 100_000})
+        assert "people are shown at most" in answer.reason
+        denied = events_of(orchestrator, "s")[-1]
+        assert isinstance(denied, e.CallDenied)
+        assert denied.arguments is None
+        assert (await orchestrator.people.approvals())[0].calls == ()

@@ -12,6 +12,7 @@ basic/transports, "stdio".
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import signal
 import sys
@@ -25,7 +26,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.server.runner import serve_loop
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
 
 from mcpuppet.errors import MCPuppetError
 from mcpuppet.gateway.handshake import Handshake
@@ -93,7 +94,9 @@ async def _serve(
     try:
         with serving:
             writer = _Writer(handshake, loop)
-            threading.Thread(target=_read, args=(handshake, loop, inbound), daemon=True).start()
+            threading.Thread(
+                target=_read, args=(handshake, loop, inbound, writer), daemon=True
+            ).start()
             async with server.lifespan(server) as state:
                 await serve_loop(server, reader, writer, lifespan_state=state)
     finally:
@@ -109,13 +112,19 @@ async def _end_on_signal(end: Callable[[], None]) -> None:
             end()
 
 
-def _read(handshake: Handshake, loop: asyncio.AbstractEventLoop, inbound: _Inbound) -> None:
+def _read(
+    handshake: Handshake, loop: asyncio.AbstractEventLoop, inbound: _Inbound, writer: _Writer
+) -> None:
     """The reading thread: hand on one message at a time, and wait for room to hand on more."""
     # Once the connection is over nobody listens any more, or the loop is closed.
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, RuntimeError):
         for line in read_lines(handshake.source, handshake.read):
+            if not line.strip():
+                continue
             message = _parse(line)
-            if message is not None:
+            if message is None:
+                writer.put(_refusal(line))
+            else:
                 asyncio.run_coroutine_threadsafe(inbound.send(message), loop).result()
         loop.call_soon_threadsafe(inbound.close)
 
@@ -124,9 +133,25 @@ def _parse(line: bytes) -> SessionMessage | None:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
-        if line.strip():
-            complain(f"a line on stdin is not a JSON-RPC message: {line[:200]!r}")
+        complain(f"a line on stdin is not a JSON-RPC message: {line[:200]!r}")
         return None
+
+
+def _refusal(line: bytes) -> bytes:
+    """The answer to what is no message: with the request's id where one can be read.
+
+    Without an answer a client would wait for it. Source: JSON-RPC 2.0, section 5.1.
+    """
+    try:
+        found = json.loads(line)
+        number = found.get("id") if isinstance(found, dict) else None
+    except (ValueError, RecursionError):
+        number, code = None, PARSE_ERROR
+    else:
+        code = INVALID_REQUEST
+    error = {"code": code, "message": "this is not a JSON-RPC message that can be read"}
+    known = number if type(number) in (int, str) else None
+    return json.dumps({"jsonrpc": "2.0", "id": known, "error": error}).encode() + b"\n"
 
 
 class _Writer:
@@ -139,7 +164,7 @@ class _Writer:
         self._sink = handshake.sink
         self._answered = handshake.answered
         self._loop = loop
-        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]
+        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None] | None] | None]
         self._lines = queue.SimpleQueue()
         self._closed = False
         threading.Thread(target=self._write, daemon=True).start()
@@ -158,6 +183,10 @@ class _Writer:
         written = self._loop.create_future()
         self._lines.put((line, written))
         await written
+
+    def put(self, line: bytes) -> None:
+        """Write a line in its turn, from any thread, and do not wait for it."""
+        self._lines.put((line, None))
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -183,8 +212,9 @@ class _Writer:
                 fault = None
             except OSError as error:
                 fault = error
-            with suppress(RuntimeError):  # the loop may be closed by now
-                self._loop.call_soon_threadsafe(_settle, written, fault)
+            if written is not None:
+                with suppress(RuntimeError):  # the loop may be closed by now
+                    self._loop.call_soon_threadsafe(_settle, written, fault)
 
 
 def _settle(written: asyncio.Future[None], fault: OSError | None) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+MAX_ARGUMENT_DEPTH = 64
+MAX_INTEGER_BITS = 4096
+MAX_SHOWN_BYTES = 64 * 1024
+"""Arguments up to this many bytes of JSON are kept with a refusal and shown to an approver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,27 @@ class Call:
 
     tool: str
     arguments: Mapping[str, Any]
+
+
+def argument_fault(arguments: Mapping[str, Any]) -> str | None:
+    """Why arguments cannot be recorded, and so cannot be used; None for all that clients mean.
+
+    Found without recursion: deep nesting, numbers that JSON does not have, and whole numbers that
+    take long to write out.
+    """
+    pending: list[tuple[Any, int]] = [(arguments, 1)]
+    while pending:
+        value, depth = pending.pop()
+        if isinstance(value, (Mapping, list)):
+            if depth > MAX_ARGUMENT_DEPTH:
+                return f"the arguments are nested more than {MAX_ARGUMENT_DEPTH} levels deep"
+            inner = value.values() if isinstance(value, Mapping) else value
+            pending.extend((one, depth + 1) for one in inner)
+        elif isinstance(value, float) and not math.isfinite(value):
+            return f"{value} is not a number that JSON has"
+        elif isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+            return f"a whole number has more than {MAX_INTEGER_BITS} bits"
+    return None
 
 
 def call_digest(session_id: str, workflow_hash: str, step: str, call: Call) -> str:

@@ -296,6 +296,20 @@ async def test_the_early_answer_is_the_one_the_library_gives(site: Site, version
     assert [json.loads(line).get("id") for line in gateway.lines].count(1) == 1
 
 
+async def test_a_request_that_cannot_be_read_is_answered(site: Site) -> None:
+    site.settle_slowly()
+    call = '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":%s}}'
+    async with site.gateway() as gateway:
+        await gateway.shake_hands()
+        await gateway.write((call % (11, '{"x":"\\ud800"}')).encode())
+        assert (await gateway.answer(11))["error"]["code"] == -32600
+        await gateway.write((call % (12, "[" * 20_000 + "]" * 20_000)).encode())
+        await gateway.names()
+        unreadable = [json.loads(one) for one in gateway.lines if b"-32700" in one]
+        assert [one["id"] for one in unreadable] == [None]
+        assert await gateway.end() == 0
+
+
 async def test_the_early_answer_is_given_once(site: Site) -> None:
     site.settle_slowly()
     async with site.gateway() as gateway:
