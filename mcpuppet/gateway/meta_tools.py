@@ -173,7 +173,7 @@ def session_answer(outlook: Outlook, session_id: str | None, exposed: Exposed) -
 
 def _session_data(outlook: Outlook, session_id: str | None, exposed: Exposed) -> dict[str, Any]:
     scene, schemas = outlook.scene, outlook.schemas
-    view = scene.view
+    view = outlook.view
     steps = () if view is None else view.steps
     return {
         "session_id": session_id,

@@ -23,7 +23,7 @@ from mcpuppet.session.decision import LegalCall
 from mcpuppet.settings import AGENT
 from mcpuppet.settings import Surface as SurfaceSetting
 from mcpuppet.tool_servers import OnProgress, ToolDefinition
-from mcpuppet.views import CallAnswer, SessionView, legal_now, session_view
+from mcpuppet.views import CallAnswer, SessionView, legal_now, run_status, session_view
 from mcpuppet.workflow.compiler import CompiledWorkflow
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _spelling(tool: str, level: int) -> str:
 class Scene:
     """The session at one moment, as far as a list or a status depends on it."""
 
-    view: SessionView | None
+    session: Progress | None
     """None while nothing has been recorded."""
     legal: tuple[LegalCall, ...]
     workflow: CompiledWorkflow | None
@@ -103,7 +103,7 @@ class Scene:
 
     @property
     def status(self) -> str:
-        return "idle" if self.view is None else self.view.status
+        return "idle" if self.session is None else run_status(self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,8 @@ class Outlook:
     """Everything that a status tells."""
 
     scene: Scene
+    view: SessionView | None
+    """None while nothing has been recorded."""
     always: tuple[str, ...]
     """Tools that are legal in every state, by full name."""
     schemas: Mapping[str, Mapping[str, Any]]
@@ -219,20 +221,18 @@ class Surface:
         if known is not None and known.run is not None:
             due = (one for one in known.run.not_before.values() if one > known.source.now)
             self._changes_at = min(due, default=None)
-            view = session_view(known, who)
-            return Scene(view, view.legal, known.workflow, True)
+            return Scene(known, legal_now(known, who), known.workflow, True)
         self._changes_at = None
-        view_of_idle = None if known is None else session_view(known, who)
-        if known is None or known.state.run is None:
-            return Scene(view_of_idle, self._first_legal(), self._idle_workflow(), False)
-        return Scene(view_of_idle, (), self._idle_workflow(), False)
+        fresh = known is None or known.state.run is None
+        legal = self._first_legal() if fresh else ()
+        return Scene(known, legal, self._idle_workflow(), False)
 
     def _idle_workflow(self) -> CompiledWorkflow | None:
-        return self.orchestrator.idle_workflow(self.who.principal)
+        return self.orchestrator.judge.idle_workflow(self.who.principal)
 
     def _first_legal(self) -> tuple[LegalCall, ...]:
         """What is legal at once because the first call begins the default workflow."""
-        workflow = self.orchestrator.default_workflow(self.who.principal)
+        workflow = self.orchestrator.judge.default_workflow(self.who.principal)
         if workflow is None:
             return ()
         rehearsal = Progress("", None, None, self.orchestrator.ledger.source())
@@ -287,23 +287,32 @@ class Surface:
         scene = await self.scene()
         missing: Mapping[str, str] = {}
         if wait is not None:
-            missing = await self._reach(self._needed(kind, scene), wait)
+            missing = await self._reach(self._unknown(self._needed(kind, scene)), wait)
             scene = await self.scene()
         always = tuple(self.always_legal(scene))
         self._meet(always)
         tools = (*(one.tool for one in scene.legal), *always)
         found = ((tool, self.definition(tool)) for tool in tools)
         schemas = {tool: one.definition["inputSchema"] for tool, one in found if one is not None}
-        return Outlook(scene, always, schemas, missing)
+        known = scene.session
+        view = None if known is None else session_view(known, self.who.principal)
+        return Outlook(scene, view, always, schemas, missing)
 
     async def listing(self, kind: SurfaceKind, wait: float) -> Listing:
         """What is listed now, after waiting at most `wait` seconds for servers not asked before."""
-        missing = await self._reach(self._needed(kind, await self.scene()), wait)
+        scene = await self.scene()
+        unknown = self._unknown(self._needed(kind, scene))
+        if not unknown:
+            return self._listing_of(kind, scene)
+        missing = await self._reach(unknown, wait)
         return replace(await self.listing_now(kind), missing=missing)
 
     async def listing_now(self, kind: SurfaceKind) -> Listing:
         """What is listed now, of the servers that are known by now; starts nothing."""
-        tools = tuple(dict.fromkeys(self._listed(kind, await self.scene())))
+        return self._listing_of(kind, await self.scene())
+
+    def _listing_of(self, kind: SurfaceKind, scene: Scene) -> Listing:
+        tools = tuple(dict.fromkeys(self._listed(kind, scene)))
         self._meet(tools)
         found = {tool: self.definition(tool) for tool in tools}
         return Listing(
@@ -363,8 +372,13 @@ class Surface:
         for one in scene.legal:
             yield one.tool.partition(".")[0]
 
+    def _unknown(self, servers: Iterable[str]) -> tuple[str, ...]:
+        """Those that have never listed their tools."""
+        known_tools = self.orchestrator.servers.known_tools
+        return tuple(one for one in dict.fromkeys(servers) if known_tools(one) is None)
+
     async def _reach(self, servers: Iterable[str], wait: float) -> dict[str, str]:
-        """Ask all servers that were never asked, at once; those that do not answer, and why."""
+        """Ask servers for their tools, at once; those that do not answer, and why."""
         missing: dict[str, str] = {}
 
         async def ask(server: str) -> None:
@@ -374,7 +388,6 @@ class Surface:
                 missing[server] = error.reason
 
         async with anyio.create_task_group() as tasks:
-            for server in dict.fromkeys(servers):
-                if self.orchestrator.servers.known_tools(server) is None:
-                    tasks.start_soon(ask, server)
+            for server in servers:
+                tasks.start_soon(ask, server)
         return missing

@@ -310,7 +310,8 @@ async def test_only_workflows_that_the_principal_may_start_are_shown(tmp_path: P
         agent = PrincipalSettings(
             orchestrator.settings.principal("agent").principal, frozenset({"other"})
         )
-        orchestrator.settings = replace(orchestrator.settings, principals={"agent": agent})
+        settings = replace(orchestrator.settings, principals={"agent": agent})
+        orchestrator.settings = orchestrator.judge.settings = settings
         async with connected(orchestrator, servers, surface="stable") as desk:
             assert await desk.listed() == ["pay"]
             start = (await desk.client.list_tools()).tools[0]
