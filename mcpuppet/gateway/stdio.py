@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import signal
 import sys
@@ -32,7 +33,7 @@ from mcpuppet.errors import MCPuppetError
 from mcpuppet.gateway.handshake import Handshake
 from mcpuppet.gateway.mcp_server import Bell, ClientConnection
 from mcpuppet.gateway.server_connection import leaf
-from mcpuppet.gateway.streams import complain, read_lines, write_all
+from mcpuppet.gateway.streams import complain, make_pipe_unblocking, read_lines, write_all
 from mcpuppet.gateway.surface import Surface
 from mcpuppet.settings import Settings
 
@@ -167,6 +168,10 @@ class _Writer:
         self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None] | None] | None]
         self._lines = queue.SimpleQueue()
         self._closed = False
+        self._turn = threading.Lock()
+        self._unwritten = 0
+        """Lines that the thread has still to write; they go first."""
+        self._is_pipe = make_pipe_unblocking(handshake.sink)
         threading.Thread(target=self._write, daemon=True).start()
 
     async def send(self, item: SessionMessage, /) -> None:
@@ -180,13 +185,37 @@ class _Writer:
             self._answered = None
             return
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
-        written = self._loop.create_future()
-        self._lines.put((line, written))
-        await written
+        try:
+            rest = self._write_at_once(line)
+        except OSError:
+            raise anyio.BrokenResourceError from None
+        if rest:
+            written = self._loop.create_future()
+            self._enqueue(rest, written)
+            await written
 
     def put(self, line: bytes) -> None:
         """Write a line in its turn, from any thread, and do not wait for it."""
-        self._lines.put((line, None))
+        self._enqueue(line, None)
+
+    def _enqueue(self, line: bytes, written: asyncio.Future[None] | None) -> None:
+        with self._turn:
+            self._unwritten += 1
+            self._lines.put((line, written))
+
+    def _write_at_once(self, line: bytes) -> bytes:
+        """Write what a pipe takes without waiting, if nothing else is in its way; what is left.
+
+        Handing every line to the thread and back costs more than writing it.
+        """
+        if not self._is_pipe or not self._turn.acquire(blocking=False):
+            return line
+        try:
+            return line if self._unwritten else line[os.write(self._sink, line) :]
+        except BlockingIOError:
+            return line
+        finally:
+            self._turn.release()
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -212,6 +241,8 @@ class _Writer:
                 fault = None
             except OSError as error:
                 fault = error
+            with self._turn:
+                self._unwritten -= 1
             if written is not None:
                 with suppress(RuntimeError):  # the loop may be closed by now
                     self._loop.call_soon_threadsafe(_settle, written, fault)

@@ -7,6 +7,8 @@ empty. Knows bytes and lines, and no message.
 from __future__ import annotations
 
 import os
+import select
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,10 +50,24 @@ def read_chunk(source: int) -> bytes:
 
 
 def write_all(sink: int, data: bytes) -> None:
-    """Write all of `data`; raises OSError when nobody reads any more."""
+    """Write all of `data`, waiting for room; raises OSError when nobody reads any more."""
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(sink, rest) :]
+        try:
+            rest = rest[os.write(sink, rest) :]
+        except BlockingIOError:
+            select.select([], [sink], [])
+
+
+def make_pipe_unblocking(sink: int) -> bool:
+    """Let writes to a pipe return instead of waiting; False for what is not a pipe of our own.
+
+    A terminal or a file may be shared with other processes, which would not expect it.
+    """
+    if sys.platform == "win32" or not stat.S_ISFIFO(os.fstat(sink).st_mode):
+        return False
+    os.set_blocking(sink, False)
+    return True
 
 
 def read_lines(source: int, already_read: bytes = b"") -> Iterator[bytes]:
