@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcpuppet.library import load_workflows
+from mcpuppet.library import check_files, compile_files
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
@@ -153,7 +153,7 @@ def questions(run: Run, call: Call) -> dict[str, Callable[[], object]]:
 def main() -> None:
     folder = Path(__file__).parent.parent / "workflows"
     print(f"{'workflow':24}{'what':28}{'median µs':>10}{'p99 µs':>10}")
-    for workflow in load_workflows([folder]).values():
+    for workflow in compile_files(check_files([folder])).values():
         samples: dict[str, list[float]] = {}
         run = Run(workflow)
         while (call := run.legal_call()) is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.ledger import Ledger
-from mcpuppet.library import Library, load_workflows
+from mcpuppet.library import Library, check_files, compile_files, shared_tools
 from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.people import People
 from mcpuppet.settings import Settings, load_settings
@@ -122,9 +122,13 @@ async def _open_store(settings: Settings) -> AsyncIterator[tuple[SqliteStore, No
 
 
 def load_configured(settings: Settings) -> dict[str, CompiledWorkflow]:
-    """The workflows of the settings, checked against its servers and its principals."""
+    """The workflows of the settings, checked against its servers and its principals.
+
+    Raises InvalidWorkflowError with every finding, and InvalidInputError for a name that is none.
+    """
     servers = frozenset(one.name for one in settings.servers)
-    workflows = load_workflows(settings.workflows, servers)
+    files = check_files(settings.workflows, servers)
+    workflows = compile_files(files, shared_tools(settings, files))
     default = settings.default_workflow
     if default is not None and default not in workflows:
         raise InvalidInputError(f"default_workflow {default!r} is not among {sorted(workflows)}")
@@ -135,25 +139,4 @@ def load_configured(settings: Settings) -> dict[str, CompiledWorkflow]:
                 f"principal {one.principal.name!r} is allowed {unknown[0]!r}, "
                 f"which is not among {sorted(workflows)}"
             )
-    problem = shared_tool_problem(settings, workflows)
-    if problem is not None:
-        raise InvalidInputError(problem)
     return workflows
-
-
-def shared_tool_problem(settings: Settings, workflows: dict[str, CompiledWorkflow]) -> str | None:
-    """A tool that two workflows of one principal hold lets the model pick the laxer rules."""
-    names = settings.principals or {"agent": settings.principal("agent")}
-    for name, principal in names.items():
-        holders: dict[str, str] = {}
-        for workflow in workflows.values():
-            if not (settings.principals.get(name) or principal).may_start(workflow.name):
-                continue
-            for tool in workflow.tools:
-                other = holders.setdefault(tool, workflow.name)
-                if other != workflow.name and tool not in settings.shared_tools:
-                    return (
-                        f"{name} may use {tool} in both {other} and {workflow.name}, and so pick "
-                        f"the laxer rules; if that is meant, add it to shared_tools"
-                    )
-    return None

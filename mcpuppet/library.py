@@ -6,16 +6,17 @@ again from there when the file on disk has moved on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcpuppet.errors import AuditError, InvalidInputError, InvalidWorkflowError
+from mcpuppet.settings import AGENT, Settings
 from mcpuppet.store.protocol import Store
 from mcpuppet.workflow.checks import check
 from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
 from mcpuppet.workflow.definition import WorkflowDefinition
-from mcpuppet.workflow.findings import DUPLICATE_WORKFLOW, Finding
+from mcpuppet.workflow.findings import DUPLICATE_WORKFLOW, SHARED_TOOL, Finding
 from mcpuppet.workflow.parser import ParsedWorkflow, parse_workflow
 
 
@@ -77,15 +78,42 @@ def check_files(paths: Iterable[Path], servers: frozenset[str] | None = None) ->
     return checked
 
 
-def load_workflows(
-    paths: Iterable[Path], servers: frozenset[str] | None = None
-) -> dict[str, CompiledWorkflow]:
-    """Load every workflow at `paths`, by name.
+def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[Finding]:
+    """Tools that two workflows of one principal hold: the model could pick the laxer rules.
 
-    Raises InvalidWorkflowError with the errors of all files, and what `check_files` raises.
+    Those that the settings name under `shared_tools` are meant to be shared.
     """
-    files = check_files(paths, servers)
-    errors = [one for file in files for one in file.errors]
+    principals = settings.principals or {AGENT: settings.principal(AGENT)}
+    for name, principal in principals.items():
+        holders: dict[str, str] = {}
+        for file in files:
+            definition = file.parsed.definition
+            if definition is None or not principal.may_start(definition.workflow):
+                continue
+            for step, tool in _tools_of(definition):
+                first = holders.setdefault(tool, definition.workflow)
+                if first != definition.workflow and tool not in settings.shared_tools:
+                    words = f"{name} may use {tool} in {first} as well, and so pick the laxer rules"
+                    place = file.parsed.document.place(("steps", step))
+                    yield Finding(SHARED_TOOL, place, words, "if it is meant: shared_tools")
+
+
+def _tools_of(definition: WorkflowDefinition) -> Iterator[tuple[str, str]]:
+    for name, step in definition.steps.items():
+        yield from ((name, tool) for tool in step.tool or ())
+        if step.compensate is not None:
+            yield name, step.compensate.tool
+
+
+def compile_files(
+    files: Iterable[WorkflowFile], further: Iterable[Finding] = ()
+) -> dict[str, CompiledWorkflow]:
+    """The workflows of checked files, by name.
+
+    Raises InvalidWorkflowError with the errors of all files and the `further` ones.
+    """
+    files = list(files)
+    errors = [*(one for file in files for one in file.errors), *further]
     if errors:
         raise InvalidWorkflowError(errors)
     return {

@@ -17,8 +17,9 @@ from typing import Any, Literal
 from mcpuppet.audit.record import OpenedRecord, parse_instant
 from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
+from mcpuppet.session.fold import apply
 from mcpuppet.session.snapshot import dump_state
-from mcpuppet.session.state import ApprovalState, SessionState, apply
+from mcpuppet.session.state import ApprovalState, SessionState
 
 _LONGEST = 1e9
 """Seconds: no call takes thirty years, and larger numbers have no place on a clock."""

@@ -40,11 +40,18 @@ def validate(
     Exit codes: 0 fine; 1 there are errors, or warnings with --strict; 2 a path cannot be read.
     """
     # Reading workflows costs a second of imports that other commands and --help should not pay.
-    from mcpuppet.library import check_files  # noqa: PLC0415
+    from mcpuppet.cli.config import read_settings  # noqa: PLC0415
+    from mcpuppet.library import check_files, shared_tools  # noqa: PLC0415
 
-    servers = None if config is None else _servers(config)
-    files = check_files(paths or [Path("workflows")], servers)
-    findings = [one for file in files for one in file.findings]
+    paths = paths or [Path("workflows")]
+    if config is None:
+        files = check_files(paths)
+        findings = [one for file in files for one in file.findings]
+    else:
+        settings = read_settings(config)
+        files = check_files(paths, frozenset(one.name for one in settings.servers))
+        findings = [one for file in files for one in file.findings]
+        findings.extend(shared_tools(settings, files))
     counts = Counter(one.severity for one in findings)
     failed = counts["error"] > 0 or (strict and counts["warning"] > 0)
     if as_json or output == "json":
@@ -53,12 +60,6 @@ def validate(
         _put_lines(findings, with_help=output == "full")
     say(f"{counted(len(files), 'file')}: {_summary(counts)}")
     raise typer.Exit(REFUSED if failed else 0)
-
-
-def _servers(config: Path) -> frozenset[str]:
-    from mcpuppet.cli.config import read_settings  # noqa: PLC0415 - as slow as reading workflows
-
-    return frozenset(one.name for one in read_settings(config).servers)
 
 
 def _put_lines(findings: Sequence[Finding], *, with_help: bool) -> None:

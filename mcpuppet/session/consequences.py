@@ -18,8 +18,9 @@ from mcpuppet.errors import AuditError, UnknownSessionError
 from mcpuppet.session import events as e
 from mcpuppet.session.call import canonical_json
 from mcpuppet.session.environment import variables
+from mcpuppet.session.fold import apply
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
-from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState, apply
+from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
 from mcpuppet.workflow.compiler import (
     CompiledStep,
     CompiledWorkflow,

@@ -64,4 +64,5 @@ NOT_SUPPORTED = Code("WF109", "not-supported-yet", "error")
 BAD_EXPRESSION = Code("WF110", "bad-expression", "error")
 BAD_SCHEMA = Code("WF111", "bad-schema", "error")
 DUPLICATE_WORKFLOW = Code("WF112", "duplicate-workflow", "error")
-"""Of several files: found where they are read together, not in one of them."""
+SHARED_TOOL = Code("WF210", "shared-tool", "error")
+"""These two are of several files: found where they are read together, not in one of them."""

@@ -9,9 +9,9 @@ from support.fakes import failed, succeeded
 from support.play import Play
 
 from mcpuppet.session import events as e
+from mcpuppet.session.fold import fold
 from mcpuppet.session.outcome import Failed, Unknown
 from mcpuppet.session.snapshot import dump_state, load_state
-from mcpuppet.session.state import fold
 
 LINE = """
 steps:

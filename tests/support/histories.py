@@ -21,7 +21,7 @@ import apsw
 from mcpuppet.audit.reader import SessionReader
 from mcpuppet.audit.record import GENESIS, Record, open_record, seal
 from mcpuppet.ledger import session_index
-from mcpuppet.library import load_workflows
+from mcpuppet.library import check_files, compile_files
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal, digest_of
 from mcpuppet.session.consequences import Progress, Source
@@ -35,7 +35,7 @@ from mcpuppet.store.sqlite_reader import open_view
 from mcpuppet.workflow.compiler import CompiledWorkflow
 from support.fakes import Clock, Ids, failed, succeeded
 
-WORKFLOWS = load_workflows([Path(__file__).parents[2] / "workflows"])
+WORKFLOWS = compile_files(check_files([Path(__file__).parents[2] / "workflows"]))
 ROLES = frozenset({"onboarding_agent", "payments_agent", "responder", "data_agent"})
 AGENT = Principal("agent", ROLES)
 SETTINGS = "5" * 64
