@@ -34,7 +34,7 @@ def blocks(language: str) -> list[Any]:
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_blocks_are_what_they_show(text: str) -> None:
-    if "workflow:" in text:
+    if "\nsteps:" in text:
         findings = check(parse_workflow(text, "block.yaml"))
     else:
         _, findings = validate_document(read_yaml(text, "block.yaml"), SettingsFile)

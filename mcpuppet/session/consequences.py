@@ -119,20 +119,23 @@ class Progress:
         call = self.state.calls[call_id]
         self.emit(_call_event(call_id, outcome, seconds))
         if call.purpose == "compensation" and call.step is not None:
-            if isinstance(outcome, Succeeded) and self.run is not None:
+            if isinstance(outcome, Succeeded) and self._is_of_this_run(call):
                 self.emit(e.StepCompensated(call.step, call_id))
         elif self._is_current(call):
             self._step_ended(call, outcome)
         self.settle()
 
+    def _is_of_this_run(self, call: OpenCall) -> bool:
+        """Whether the run that the call was made in is still going on."""
+        return self.run is not None and self.run.run_id == call.run_id
+
     def _is_current(self, call: OpenCall) -> bool:
         """Whether the call's step is still running in the active run."""
-        run = self.run
         return (
-            run is not None
+            self.run is not None
+            and self._is_of_this_run(call)
             and call.step is not None
-            and call.step in run.index
-            and run.step_status(call.step) == RUNNING
+            and self.run.step_status(call.step) == RUNNING
         )
 
     def _step_ended(self, call: OpenCall, outcome: Outcome) -> None:
@@ -260,6 +263,8 @@ class Progress:
         call = self.state.calls.get(call_id)
         step = self._held_by(call_id) if call is None else call.step
         self.emit(e.CallResolved(call_id, happened, person, note))
+        if call is not None and not self._is_of_this_run(call):
+            return
         if call is not None and call.purpose == "compensation":
             if happened and step is not None and self.run is not None:
                 self.emit(e.StepCompensated(step, call_id))

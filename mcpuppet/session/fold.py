@@ -116,6 +116,7 @@ def _call_started(state: SessionState, event: e.CallStarted, at: datetime) -> Se
         event.attempt,
         event.node,
         at,
+        None if event.purpose == "always" else _run(state).run_id,
     )
     state = replace(state, calls=_with(state.calls, **{event.call_id: call}))
     if event.purpose == "always":

@@ -56,7 +56,11 @@ def _mutex(policy: CompiledPolicy, situation: Situation) -> str | None:
 def _only_exempt_run(policy: CompiledPolicy, situation: Situation) -> bool:
     """Whether the running steps were all called by a tool that the policy does not cover."""
     own = None if situation.step is None else situation.step.id
-    running = [one for one in situation.calls if one.step in policy.words and one.step != own]
+    running = [
+        one
+        for one in situation.calls
+        if one.run_id == situation.run.run_id and one.step in policy.words and one.step != own
+    ]
     return bool(policy.exempt) and all((one.step, one.tool) in policy.exempt for one in running)
 
 

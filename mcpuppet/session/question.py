@@ -288,7 +288,7 @@ class CompensationQuestion(Question):
             return self.refuse("compensation", f"step {step.id} did not happen")
         if step.id in run.compensated:
             return self.refuse("done", f"step {step.id} has been undone")
-        if open_compensation(self.state, step.id) is not None:
+        if open_compensation(self.state, run, step.id) is not None:
             return self.refuse("running", f"step {step.id} is being undone")
         first = next(iter(outstanding_before(self.workflow, run, step)), None)
         if first is not None:
@@ -296,13 +296,13 @@ class CompensationQuestion(Question):
         return None
 
 
-def open_compensation(state: SessionState, step: str) -> OpenCall | None:
-    """The call that is undoing a step at this moment, if there is one."""
+def open_compensation(state: SessionState, run: RunState, step: str) -> OpenCall | None:
+    """The call that is undoing a step of a run at this moment, if there is one."""
     return next(
         (
             call
             for call in state.calls.values()
-            if call.step == step and call.purpose == "compensation"
+            if call.run_id == run.run_id and call.step == step and call.purpose == "compensation"
         ),
         None,
     )

@@ -69,6 +69,8 @@ class OpenCall:
     attempt: int
     node: str
     started_at: datetime
+    run_id: str | None
+    """The run it was made in; a later run of the session has nothing to do with it."""
     unknown: bool = False
 
 

@@ -342,3 +342,26 @@ def test_a_step_may_have_any_name() -> None:
     play.call("a.one")
     play.call("a.two")
     assert play.run.status == "completed"
+
+
+def test_a_call_of_an_earlier_run_means_nothing_to_the_next_one() -> None:
+    play = Play(LINE)
+    old = play.start("a.first")
+    play.do("cancelled", "alice", "stop")
+    play.do("start_run", play.workflow, {}, "agent")
+    new = play.start("a.first")
+    assert kinds(play.end(old)) == ["CallSucceeded"]
+    assert play.status("first") == "running"
+    play.end(new)
+    assert play.legal() == ["second"]
+
+
+def test_an_unknown_call_of_an_earlier_run_is_settled_without_touching_the_next_one() -> None:
+    play = Play(LINE)
+    old = play.start("a.first")
+    play.end(old, Unknown("timeout", "no answer"))
+    play.do("cancelled", "alice", "stop")
+    play.do("start_run", play.workflow, {}, "agent")
+    play.start("a.first")
+    assert kinds(play.do("resolved", old, True, "alice", "found it")) == ["CallResolved"]
+    assert play.status("first") == "running"
