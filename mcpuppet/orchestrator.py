@@ -208,7 +208,8 @@ class Orchestrator:
                 return _answer(request, ruling, None, progress), None
             outcome, seconds = await self._send(request, ruling, progress, on_progress, meta)
             ended = await self._record(session_id, request.call_id, outcome, seconds)
-            return _answer(request, ruling, outcome, ended), _retry_due(ruling, outcome, ended)
+            due = _retry_due(progress, ruling, outcome, ended)
+            return _answer(request, ruling, outcome, ended), due
         finally:
             self.ledger.in_flight.discard(request.call_id)
 
@@ -282,14 +283,18 @@ class Orchestrator:
         return progress
 
 
-def _retry_due(ruling: Ruling, outcome: Outcome, progress: Progress) -> datetime | None:
+def _retry_due(
+    before: Progress, ruling: Ruling, outcome: Outcome, after: Progress
+) -> datetime | None:
     """When the next attempt is due, if the workflow retries this step inside the call."""
     step = ruling.decision.step
-    if step is None or progress.run is None or isinstance(outcome, Succeeded):
+    if step is None or isinstance(outcome, Succeeded) or before.run is None or after.run is None:
         return None
-    if not progress.workflow.step(step).retries_inside:
+    if after.run.run_id != before.run.run_id:  # somebody ended the run, and another one began
         return None
-    return progress.run.not_before.get(step)
+    if not after.workflow.step(step).retries_inside:
+        return None
+    return after.run.not_before.get(step)
 
 
 def _answer(

@@ -536,3 +536,30 @@ async def test_refused_arguments_are_recorded_up_to_a_size(tmp_path: Path) -> No
         assert isinstance(denied, e.CallDenied)
         assert denied.arguments is None
         assert (await orchestrator.people.approvals())[0].calls == ()
+
+
+async def test_an_outcome_that_comes_after_another_run_began_is_answered(tmp_path: Path) -> None:
+    retried = "steps:\n  one: {tool: a.one, retry: {attempts: 2, delay: 1s}}\n"
+    other = tiny("steps:\n  z: {tool: a.z}\n", "other")
+    async with governed(tmp_path, retried, other) as (orchestrator, servers):
+        release = anyio.Event()
+
+        async def one(arguments: dict[str, Any]) -> Outcome:
+            await release.wait()
+            return failed()
+
+        servers.offer("a.one", one)
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        statuses: list[str] = []
+
+        async def call() -> None:
+            statuses.append((await orchestrator.call_tool("s", "a.one", {})).status)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await servers.arrived.wait()
+            await orchestrator.people.cancel("s", ALICE, "wrong")
+            await orchestrator.start_workflow("other", {}, session_id="s")
+            release.set()
+        assert statuses == ["failed"]
+        assert len(servers.calls) == 1

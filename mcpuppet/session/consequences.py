@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from mcpuppet.errors import AuditError, UnknownSessionError
 from mcpuppet.session import events as e
@@ -117,6 +117,9 @@ class Progress:
     def call_ended(self, call_id: str, outcome: Outcome, seconds: float | None) -> None:
         """Take in what became of a call that was started in this session."""
         call = self.state.calls[call_id]
+        if call.purpose == "compensation" and _answered_badly(outcome):
+            # It did happen, somehow; offered again, it could be undone twice.
+            outcome = Unknown(outcome.reason, outcome.message)
         self.emit(_call_event(call_id, outcome, seconds))
         if call.purpose == "compensation" and call.step is not None:
             if isinstance(outcome, Succeeded) and self._is_of_this_run(call):
@@ -130,12 +133,13 @@ class Progress:
         return self.run is not None and self.run.run_id == call.run_id
 
     def _is_current(self, call: OpenCall) -> bool:
-        """Whether the call's step is still running in the active run."""
+        """Whether the call is the one that its step runs on, in the active run."""
         return (
             self.run is not None
             and self._is_of_this_run(call)
             and call.step is not None
             and self.run.step_status(call.step) == RUNNING
+            and self.run.current[call.step].call_id == call.call_id
         )
 
     def _step_ended(self, call: OpenCall, outcome: Outcome) -> None:
@@ -145,7 +149,7 @@ class Progress:
             self._judge_result(step, call.call_id, result_value(outcome.result))
         elif isinstance(outcome, Unknown):
             self._unknown(step, call, outcome.message)
-        elif outcome.reason == "invalid_result":  # it did happen: never made again by itself
+        elif _answered_badly(outcome):  # it did happen: never made again by itself
             self._fail(step, outcome.message)
         else:
             self._fail_or_retry(step, call, "error", outcome.message)
@@ -263,12 +267,10 @@ class Progress:
         call = self.state.calls.get(call_id)
         step = self._held_by(call_id) if call is None else call.step
         self.emit(e.CallResolved(call_id, happened, person, note))
-        if call is not None and not self._is_of_this_run(call):
-            return
         if call is not None and call.purpose == "compensation":
-            if happened and step is not None and self.run is not None:
+            if happened and step is not None and self._is_of_this_run(call):
                 self.emit(e.StepCompensated(step, call_id))
-        elif step is not None and self.run is not None and self.run.step_status(step) == RUNNING:
+        elif step is not None and (call is None or self._is_current(call)):
             if happened:
                 self.emit(e.StepSucceeded(step, {}))
             else:
@@ -312,8 +314,9 @@ class Progress:
         self.emit(e.ApprovalExpired(approval.approval_id, approval.step))
         step = self.workflow.step(approval.step)
         assert step.approval is not None
-        if approval.asked <= step.approval.renew:
-            self._open(step, approval.asked + 1)
+        binds = self._binds(step)
+        if approval.asked <= step.approval.renew and not isinstance(binds, str):
+            self._open(step, approval.asked + 1, binds)
         else:
             self._reject(approval, "time", "nobody decided in time")
 
@@ -361,24 +364,32 @@ class Progress:
                 self._hold_guard(step, run, f"`{step.when.source}` cannot be evaluated: {error}")
                 return
         if step.approval is not None:
-            self._open(step, 1)
+            binds = self._binds(step)
+            if isinstance(binds, str):
+                self._hold_guard(step, run, binds)
+            else:
+                self._open(step, 1, binds)
 
     def _hold_guard(self, step: CompiledStep, run: RunState, reason: str) -> None:
         hold = run.held.get(step.id)
         if hold is None or hold.reason != reason:
             self.emit(e.StepHeld(step.id, reason, None))
 
-    def _open(self, step: CompiledStep, asked: int) -> None:
-        """Ask for a decision. A bound value that cannot be read holds the step instead."""
+    def _binds(self, step: CompiledStep) -> dict[str, Any] | str:
+        """The values that a decision would hold for, or why one of them cannot be read."""
+        assert step.approval is not None
+        assert self.run is not None
+        values = variables(self.workflow, self.run)
+        try:
+            return {guard.source: guard.evaluate(values) for guard in step.approval.binds}
+        except EvaluationError as error:
+            return f"a bound value cannot be read: {error}"
+
+    def _open(self, step: CompiledStep, asked: int, binds: Mapping[str, Any]) -> None:
+        """Ask for a decision."""
         approval, run = step.approval, self.run
         assert approval is not None
         assert run is not None
-        values = variables(self.workflow, run)
-        try:
-            binds = {guard.source: guard.evaluate(values) for guard in approval.binds}
-        except EvaluationError as error:
-            self._hold_guard(step, run, f"a bound value cannot be read: {error}")
-            return
         self.emit(
             e.ApprovalOpened(
                 approval_id=self.source.new_id("apr"),
@@ -421,6 +432,11 @@ class Progress:
             and step.id not in run.compensated
             for step in self.workflow.steps
         )
+
+
+def _answered_badly(outcome: Outcome) -> TypeGuard[Failed]:
+    """Whether the server did answer, with something that its own schema does not allow."""
+    return isinstance(outcome, Failed) and outcome.reason == "invalid_result"
 
 
 def _end(run: RunState) -> e.RunEnd:

@@ -108,12 +108,14 @@ def _always(
     def values() -> Mapping[str, Any]:
         return variables(workflow, run, arguments=call.arguments, principal=principal)
 
-    situation = Situation(run, state.calls.values(), None, principal, values, knows_arguments=True)
+    situation = Situation(run, None, principal, values, knows_arguments=True)
     for policy in policies:
         reason = objection(policy, situation)
         if reason is not None:
             return Denied(policy.id, reason)
-    return Allowed("always", None, digest, counts=tuple(p.id for p in policies if p.limit))
+    return Allowed(
+        "always", None, digest, counts=tuple(p.id for p in policies if p.kind == "at_most")
+    )
 
 
 _RANK = {"done": 0, "skipped": 0, "compensation": 1, "failing": 2, "needs": 3, "running": 4}

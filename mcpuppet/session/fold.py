@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
 from mcpuppet.session.machine import LifecycleError, StepChange, run_after, step_after
-from mcpuppet.session.state import ApprovalState, Hold, OpenCall, RunState, SessionState, ShownCall
+from mcpuppet.session.state import (
+    ApprovalState,
+    Hold,
+    OpenCall,
+    RunState,
+    SessionState,
+    ShownCall,
+    StepCall,
+)
 from mcpuppet.workflow.marking import (
     RUNNING,
     all_pending,
@@ -119,31 +127,37 @@ def _call_started(state: SessionState, event: e.CallStarted, at: datetime) -> Se
         None if event.purpose == "always" else _run(state).run_id,
     )
     state = replace(state, calls=_with(state.calls, **{event.call_id: call}))
-    if event.purpose == "always":
+    if state.active_run is None:
         return state
-    run = _run(state)
+    run = _counted(_run(state), event)
     if event.purpose == "step" and event.step is not None:
-        run = _move(run, event.step, "start", "call")
-        counters = dict(run.counters)
-        for counter in (f"attempt:{event.step}", *(f"policy:{one}" for one in event.counts)):
-            counters[counter] = counters.get(counter, 0) + 1
-        used = {
-            name: replace(one, used=_with(one.used, **{event.step: event.digest}))
-            for name, one in run.approvals.items()
-            if one.approval_id in event.grants
-        }
-        run = replace(
-            run,
-            counters=counters,
-            not_before=_without(run.not_before, [event.step]),
-            approvals=_with(run.approvals, **used),
-        )
-    elif event.counts:
-        counters = dict(run.counters)
-        for one in event.counts:
-            counters[f"policy:{one}"] = counters.get(f"policy:{one}", 0) + 1
-        run = replace(run, counters=counters)
+        run = _step_started(run, event.step, event)
     return replace(state, run=run)
+
+
+def _counted(run: RunState, event: e.CallStarted) -> RunState:
+    """Raise the counters of the policies that limit this call."""
+    if not event.counts:
+        return run
+    raised = {f"policy:{one}": run.count(f"policy:{one}") + 1 for one in event.counts}
+    return replace(run, counters=_with(run.counters, **raised))
+
+
+def _step_started(run: RunState, step: str, event: e.CallStarted) -> RunState:
+    run = _move(run, step, "start", "call")
+    attempt = f"attempt:{step}"
+    used = {
+        name: replace(one, used=_with(one.used, **{step: event.digest}))
+        for name, one in run.approvals.items()
+        if one.approval_id in event.grants
+    }
+    return replace(
+        run,
+        counters=_with(run.counters, **{attempt: run.count(attempt) + 1}),
+        current=_with(run.current, **{step: StepCall(event.call_id, event.tool)}),
+        not_before=_without(run.not_before, [step]),
+        approvals=_with(run.approvals, **used),
+    )
 
 
 def _call_ended(

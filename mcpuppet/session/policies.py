@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mcpuppet.session.call import Principal
-from mcpuppet.session.state import OpenCall, RunState
+from mcpuppet.session.state import RunState
 from mcpuppet.workflow.compiler import CompiledPolicy, CompiledStep
 from mcpuppet.workflow.expression import EvaluationError
 from mcpuppet.workflow.marking import RUNNING, status_mask
@@ -18,7 +18,6 @@ class Situation:
     """What a policy looks at when a call is asked for."""
 
     run: RunState
-    calls: Collection[OpenCall]
     step: CompiledStep | None
     principal: Principal
     variables: Callable[[], Mapping[str, Any]]
@@ -55,13 +54,12 @@ def _mutex(policy: CompiledPolicy, situation: Situation) -> str | None:
 
 def _only_exempt_run(policy: CompiledPolicy, situation: Situation) -> bool:
     """Whether the running steps were all called by a tool that the policy does not cover."""
-    own = None if situation.step is None else situation.step.id
-    running = [
-        one
-        for one in situation.calls
-        if one.run_id == situation.run.run_id and one.step in policy.words and one.step != own
-    ]
-    return bool(policy.exempt) and all((one.step, one.tool) in policy.exempt for one in running)
+    run, own = situation.run, None if situation.step is None else situation.step.id
+    return bool(policy.exempt) and all(
+        (name, run.current[name].tool) in policy.exempt
+        for name in policy.words
+        if name != own and run.step_status(name) == RUNNING
+    )
 
 
 def _at_most(policy: CompiledPolicy, situation: Situation) -> str | None:

@@ -79,9 +79,7 @@ class Question(ABC):
         if not policies:
             return (), (), None
         step = self.step if scope else None
-        situation = Situation(
-            self.run, self.state.calls.values(), step, self.principal, values, call is not None
-        )
+        situation = Situation(self.run, step, self.principal, values, call is not None)
         verdicts: list[Mapping[str, Any]] = []
         for policy in policies:
             reason = objection(policy, situation)

@@ -58,6 +58,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class StepCall:
+    """The call that a step was last started by."""
+
+    call_id: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCall:
     """A call whose outcome is not recorded yet, or not known."""
 
@@ -93,6 +101,8 @@ class RunState:
     """Sticky event bits."""
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    current: Mapping[str, StepCall] = field(default_factory=dict)
+    """For each step that was called, its latest call: only that one can still move the step."""
     not_before: Mapping[str, datetime] = field(default_factory=dict)
     held: Mapping[str, Hold] = field(default_factory=dict)
     released: frozenset[str] = frozenset()

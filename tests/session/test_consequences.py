@@ -365,3 +365,50 @@ def test_an_unknown_call_of_an_earlier_run_is_settled_without_touching_the_next_
     play.start("a.first")
     assert kinds(play.do("resolved", old, True, "alice", "found it")) == ["CallResolved"]
     assert play.status("first") == "running"
+
+
+def test_a_settled_earlier_attempt_does_not_move_a_step_that_runs_again() -> None:
+    play = Play(
+        "steps:\n  one: {tool: a.one, on_unknown: retry, retry: {attempts: 3, delay: 1s}}\n"
+        "  two: {tool: a.two, needs: one}\n"
+    )
+    first = play.start("a.one")
+    play.end(first, Unknown("timeout", "no answer"))
+    play.clock.advance(seconds=5)
+    second = play.start("a.one")
+    assert kinds(play.do("resolved", first, False, "alice", "no")) == ["CallResolved"]
+    assert play.status("one") == "running"
+    play.end(second)
+    assert play.legal() == ["two"]
+
+
+def test_a_request_that_cannot_be_renewed_is_rejected() -> None:
+    play = Play(
+        """
+roles: [boss]
+steps:
+  price: {tool: a.price}
+  ask:
+    needs: price
+    approval: {roles: [boss], timeout: 1h, renew: 1, binds: [steps.price.result.x]}
+  check: {tool: a.check, needs: price, on: {failure: {redo: [price], max: 1}}}
+  buy: {tool: a.buy, needs: [ask, check]}
+"""
+    )
+    play.call("a.price", succeeded(x=1))
+    play.call("a.check", failed())
+    play.later(hours=2)
+    assert play.approval("ask").status == "rejected"
+    assert play.later(hours=2) == []
+
+
+def test_an_undo_that_was_answered_badly_is_not_offered_again() -> None:
+    play = Play(UNDO)
+    play.call("a.one")
+    play.call("a.two", failed())
+    play.call("a.tidy")
+    call = play.start("a.undo_one")
+    play.end(call, Failed("invalid_result", "not what the schema says"))
+    assert play.legal() == []
+    play.do("resolved", call, True, "alice", "the money is back")
+    assert play.run.status == "failed"

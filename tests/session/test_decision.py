@@ -240,6 +240,32 @@ policies:
     assert denied(play.decide("a.one")).rule == "wide"
 
 
+def test_a_limit_counts_calls_of_tools_that_are_always_legal() -> None:
+    play = Play(
+        """
+tools: {always: [a.read]}
+steps: {one: {tool: a.one}}
+policies: [{id: twice, call: a.read, at_most: 2, per: run}]
+"""
+    )
+    play.call("a.read")
+    play.call("a.read")
+    assert denied(play.decide("a.read")).rule == "twice"
+
+
+def test_a_mutex_counts_a_held_step_by_the_tool_that_it_was_called_by() -> None:
+    play = Play(
+        """
+steps:
+  left: {tool: [s.left, t.left], success: result.ok}
+  right: {tool: s.right}
+policies: [{id: one-writer, call: "s.*", mutex: true}]
+"""
+    )
+    play.call("s.left", succeeded())
+    assert denied(play.decide("s.right")).rule == "one-writer"
+
+
 # --- approvals ----------------------------------------------------------------------------------
 
 
