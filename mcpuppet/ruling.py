@@ -89,8 +89,8 @@ class Judge:
         fault = argument_fault(request.arguments)
         if fault is not None:
             return self._ruled(progress, request, Denied("arguments", fault), before)
-        default = self.default_workflow(who)
-        if default is not None and progress.state.run is None:
+        default = self.default_workflow(who) if progress.state.run is None else None
+        if default is not None:
             progress.start_run(default, dict(default.defaults), who.name)
         workflow = progress.workflow if progress.run is not None else self.idle_workflow(who)
         tool = self._resolve(workflow, request.tool)
@@ -115,7 +115,7 @@ class Judge:
         workflow = self.idle_workflow(who)
         if workflow is None or workflow.name != self.settings.default_workflow:
             return None
-        return None if workflow.inputs.violations(dict(workflow.defaults)) else workflow
+        return workflow if workflow.starts_without_inputs else None
 
     def idle_workflow(self, who: Principal) -> CompiledWorkflow | None:
         """The workflow that says, while no run is active, which tools are always legal."""
@@ -239,11 +239,6 @@ def _held_to_size(decision: Decision, call: Call) -> Decision:
         return decision
     reason = f"the arguments have {size:,} bytes; people are shown at most {MAX_SHOWN_BYTES:,}"
     return Denied("arguments", reason, decision.step)
-
-
-def definition_name(definition: ToolDefinition) -> str:
-    """The full name of a tool, `server.tool`."""
-    return f"{definition.server}.{definition.name}"
 
 
 def _held_to_schema(decision: Decision, definition: ToolDefinition, call: Call) -> Decision:

@@ -182,6 +182,11 @@ class CompiledWorkflow:
         patterns = (*self.tools, *self.always)
         return tuple(dict.fromkeys(tool.partition(".")[0] for tool in patterns))
 
+    @cached_property
+    def starts_without_inputs(self) -> bool:
+        """Whether every input has a default that is valid."""
+        return not self.inputs.violations(dict(self.defaults))
+
     def is_always(self, tool: str) -> bool:
         """Whether `tool` is legal in every state and never counts as a step."""
         return any(fnmatchcase(tool, pattern) for pattern in self.always)
