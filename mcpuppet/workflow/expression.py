@@ -1,6 +1,7 @@
 """The guard language: a text that says when a step may start, parsed once and evaluated often.
 
-A strict subset of CEL: a guard that is accepted here means in CEL what it means here. Owns the
+A strict subset of CEL: a guard that is accepted here means in CEL what it means here, but for four
+functions of our own (`get`, `count`, `given`, `date`), which CEL does not know. Owns the
 `Expression` that the rest of the program holds; the grammar is in `expression_parser`, the meaning
 in `expression_evaluation`, and the tree that checks and proofs walk in `expression_ast`.
 """
@@ -8,7 +9,9 @@ in `expression_evaluation`, and the tree that checks and proofs walk in `express
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from mcpuppet.workflow.expression_ast import (
     Binary,
@@ -31,8 +34,17 @@ from mcpuppet.workflow.expression_ast import (
     static_path,
 )
 from mcpuppet.workflow.expression_evaluation import compile_node
-from mcpuppet.workflow.expression_operators import EvaluationError, Evaluator, Frame
 from mcpuppet.workflow.expression_parser import parse
+from mcpuppet.workflow.expression_times import in_utc
+from mcpuppet.workflow.expression_values import (
+    EvaluationError,
+    Evaluator,
+    Frame,
+    PartlyKnown,
+    Unknown,
+    UnknownFactError,
+    json_value,
+)
 from mcpuppet.workflow.json_values import a_kind, json_equal
 
 __all__ = [
@@ -49,9 +61,12 @@ __all__ = [
     "Literal",
     "Macro",
     "Node",
+    "PartlyKnown",
     "Path",
     "Select",
     "Unary",
+    "Unknown",
+    "UnknownFactError",
     "children_of",
     "json_equal",
     "parse_expression",
@@ -66,7 +81,11 @@ class Expression:
     """A parsed guard: its text, its tree and the static paths it reads, as ("args", "amount").
 
     A path is as long as can be told without evaluating: a computed index or a place in a list ends
-    it. The variables that `all` and `exists` bind are not in it.
+    it. The variables that `all`, `exists` and `count` bind are not in it.
+
+    Variables hold JSON values, and besides: datetimes (aware) and timedeltas, which can be compared
+    and computed with; `Unknown` and `PartlyKnown` for what must be looked up first; and, under
+    "given", the function of one JSON value that answers `given(x)`.
     """
 
     source: str
@@ -75,8 +94,9 @@ class Expression:
     _evaluator: Evaluator = field(repr=False, compare=False)
 
     def evaluate(self, variables: Mapping[str, object]) -> object:
-        """The value for these variables (JSON values). Raises EvaluationError if it has none."""
-        return self._evaluator(Frame(variables))
+        """The value for these variables, a JSON value. Raises EvaluationError if it has none."""
+        value = self._evaluator(Frame(variables))
+        return value if value is True or value is False else json_value(value, 1)
 
     def evaluate_bool(self, variables: Mapping[str, object]) -> bool:
         """The truth value; one of another kind is an EvaluationError too."""
@@ -93,7 +113,10 @@ def parse_expression(source: str) -> Expression:
 
 
 def values_read(expression: Expression, variables: Mapping[str, object]) -> dict[str, object]:
-    """The references of a guard that exist, as {"steps.x.result.score": value}, sorted by path."""
+    """The references of a guard that exist, as {"steps.x.result.score": value}, sorted by path.
+
+    JSON values all: a moment is its text, and what is not fully known is left out.
+    """
     found: dict[str, object] = {}
     for path in sorted(expression.references):
         value: object = variables
@@ -102,5 +125,12 @@ def values_read(expression: Expression, variables: Mapping[str, object]) -> dict
                 break
             value = value[key]
         else:
-            found[path_text(path)] = value
+            with suppress(EvaluationError):
+                found[path_text(path)] = json_value(_spelled(value), 1)
     return found
+
+
+def _spelled(value: object) -> object:
+    if isinstance(value, datetime):
+        return in_utc(value).isoformat().replace("+00:00", "Z")
+    return value

@@ -24,8 +24,19 @@ INT_MAX = 2**63 - 1
 
 UnaryOperator = OneOf["!", "-"]
 BinaryOperator = OneOf["||", "&&", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/", "%"]
-FunctionName = OneOf["size", "startsWith", "endsWith", "contains", "matches"]
-MacroName = OneOf["all", "exists"]
+FunctionName = OneOf[
+    "size",
+    "startsWith",
+    "endsWith",
+    "contains",
+    "matches",
+    "timestamp",
+    "duration",
+    "date",
+    "get",
+    "given",
+]
+MacroName = OneOf["all", "exists", "count"]
 Path: TypeAlias = tuple[str, ...]
 
 
@@ -124,7 +135,8 @@ class ListLiteral:
 class Call:
     """A function; a receiver is the first argument, so `size(x)` and `x.size()` are the same node.
 
-    The second argument of `matches` is always a text Literal that RE2 accepts.
+    The second argument of `matches` is always a text Literal that RE2 accepts, and the first of
+    `get` a Select or Index. A text Literal given to `timestamp`, `duration` or `date` is one.
     """
 
     function: FunctionName
@@ -134,7 +146,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """`target.all(variable, predicate)` or `target.exists(variable, predicate)`."""
+    """`target.all(variable, predicate)`, `exists` alike; `count(variable, target, predicate)`."""
 
     name: MacroName
     target: Node

@@ -1,9 +1,7 @@
 """What a guard means: each node of the syntax tree becomes one Python closure, once.
 
-Owns reading, logic and macros, and hands the rest to `expression_operators`. Knows neither the
-grammar nor where the variables come from. The rule that is easy to get wrong: an operand that
-decides `&&` or `||` alone absorbs the error of the other, whichever comes first; `all` and `exists`
-do the same over the items of a list.
+Owns reading, and hands the rest to `expression_logic` and `expression_operators`. Knows neither the
+grammar nor where the variables come from.
 """
 
 from __future__ import annotations
@@ -24,32 +22,44 @@ from mcpuppet.workflow.expression_ast import (
     Node,
     Select,
     Unary,
-    count_nodes,
+    children_of,
     path_text,
     static_path,
 )
+from mcpuppet.workflow.expression_logic import (
+    conditional,
+    count,
+    logical,
+    negation,
+    quantifier,
+)
 from mcpuppet.workflow.expression_operators import (
-    EvaluationError,
-    Evaluator,
-    Frame,
-    OutOfStepsError,
     arithmetic,
     equality,
-    kind_at,
+    given,
     matches,
     membership,
     minus,
-    not_bool,
     ordering,
     size,
     text_test,
+    time_reading,
+)
+from mcpuppet.workflow.expression_times import TIME_READERS
+from mcpuppet.workflow.expression_values import (
+    MISSING,
+    EvaluationError,
+    Evaluator,
+    Frame,
+    Unknown,
+    kind_at,
+    known,
+    looked_up,
 )
 from mcpuppet.workflow.json_values import a_kind
 from mcpuppet.workflow.patterns import compile_pattern
 
 _Scope: TypeAlias = Mapping[str, int]
-
-_MISSING = object()
 
 
 def compile_node(node: Node, scope: _Scope | None = None) -> Evaluator:
@@ -65,13 +75,14 @@ def compile_node(node: Node, scope: _Scope | None = None) -> Evaluator:
         case Has():
             return _has(compile_node(node.operand, scope), node)
         case Unary(operator="!"):
-            return _not(compile_node(node.operand, scope), node.operand.column)
+            return negation(compile_node(node.operand, scope), node.operand.column)
         case Unary():
             return minus(compile_node(node.operand, scope), node.column)
         case Binary():
             return _binary(node, scope)
         case Conditional():
-            return _conditional(node, scope)
+            branches = (compile_node(child, scope) for child in children_of(node))
+            return conditional(node, *branches)
         case ListLiteral():
             items = [compile_node(item, scope) for item in node.items]
             return lambda frame: [item(frame) for item in items]
@@ -95,7 +106,7 @@ def _path(node: Node, scope: _Scope) -> Evaluator:
     if isinstance(root, Identifier) and root.name not in scope:
         return _variable_path(root, fields)
     if isinstance(root, Identifier):
-        return _fields_of(_bound(scope[root.name]), fields)
+        return _fields_of(_bound(scope[root.name], root.column), fields)
     return _fields_of(compile_node(root, scope), fields)
 
 
@@ -107,27 +118,28 @@ def _field(node: Select | Index) -> str | None:
             return None
 
 
-def _bound(depth: int) -> Evaluator:
-    return lambda frame: frame.bound[depth]
+def _bound(depth: int, column: int) -> Evaluator:
+    return lambda frame: known(frame.bound[depth], column)
 
 
 def _variable_path(root: Identifier, fields: Sequence[Select | Index]) -> Evaluator:
-    keys = (root.name, *(_field(field) for field in fields))
+    name, keys = root.name, [_field(field) for field in fields]
 
     def read(frame: Frame) -> object:
-        value: Any = frame.variables
         try:
+            value: Any = frame.variables[name]
             for key in keys:
                 if type(value) is not dict and not isinstance(value, Mapping):
                     break
                 value = value[key]
             else:
-                return value
+                if type(value) is not Unknown:
+                    return value
         except KeyError:
             pass
-        if root.name not in frame.variables:
-            raise EvaluationError(f"there is no {root.name!r} here", root.column)
-        return _walk(frame.variables[root.name], fields)
+        if name not in frame.variables:
+            raise EvaluationError(f"there is no {name!r} here", root.column)
+        return _walk(known(frame.variables[name], root.column), fields)
 
     return read
 
@@ -138,13 +150,18 @@ def _fields_of(start: Evaluator, fields: Sequence[Select | Index]) -> Evaluator:
 
 def _walk(value: object, fields: Sequence[Select | Index]) -> object:
     for field in fields:
-        if not isinstance(value, Mapping):
-            sentence = f"{_label(field.operand)} is {a_kind(value)}, not a map"
-            raise EvaluationError(sentence, field.column)
-        value = value.get(_field(field), _MISSING)
-        if value is _MISSING:
+        value = _field_of(value, field)
+        if value is MISSING:
             raise EvaluationError(f"{_label(field)} is missing", field.column)
     return value
+
+
+def _field_of(value: object, field: Select | Index) -> object:
+    """The value of a field that is written out, or MISSING."""
+    if isinstance(value, Mapping):
+        return looked_up(value, str(_field(field)), field.column)
+    sentence = f"{_label(field.operand)} is {a_kind(value)}, not a map"
+    raise EvaluationError(sentence, field.column)
 
 
 def _label(node: Node) -> str:
@@ -156,143 +173,89 @@ def _label(node: Node) -> str:
 
 def _index(operand: Evaluator, index: Evaluator, node: Index) -> Evaluator:
     def read(frame: Frame) -> object:
-        container: Any = operand(frame)
-        key: Any = index(frame)
-        kinds = kind_at(container, node.column), kind_at(key, node.column)
-        if kinds == ("list", "int"):
-            if 0 <= key < len(container):
-                return container[key]
-            raise EvaluationError("there is no such item in the list", node.column)
-        if kinds == ("map", "string"):
-            value = container.get(key, _MISSING)
-            if value is not _MISSING:
-                return value
+        value = _item_of(operand(frame), index(frame), node)
+        if value is MISSING:
             raise EvaluationError("there is no such key in the map", node.column)
-        raise EvaluationError(f"{a_kind(container)} has no item at {a_kind(key)}", node.column)
+        return value
 
     return read
+
+
+def _item_of(container: Any, key: Any, node: Index) -> object:
+    """The item at a computed place, or MISSING for a key that a map does not have."""
+    kinds = kind_at(container, node.column), kind_at(key, node.column)
+    if kinds == ("list", "int"):
+        if 0 <= key < len(container):
+            return known(container[key], node.column)
+        raise EvaluationError("there is no such item in the list", node.column)
+    if kinds == ("map", "string"):
+        return looked_up(container, key, node.column)
+    raise EvaluationError(f"{a_kind(container)} has no item at {a_kind(key)}", node.column)
 
 
 def _has(operand: Evaluator, node: Has) -> Evaluator:
     def test(frame: Frame) -> bool:
         value = operand(frame)
         if isinstance(value, Mapping):
-            return node.field in value
+            return looked_up(value, node.field, node.column) is not MISSING
         raise EvaluationError(f"{_label(node.operand)} is {a_kind(value)}, not a map", node.column)
 
     return test
 
 
-# Logic
-
-
-def _not(operand: Evaluator, column: int) -> Evaluator:
-    def negate(frame: Frame) -> bool:
-        value = operand(frame)
-        if value is True:
-            return False
-        if value is False:
-            return True
-        raise not_bool(value, column)
-
-    return negate
-
-
-def _logical(node: Binary, first: Evaluator, second: Evaluator) -> Evaluator:
-    """`&&` and `||`: an operand that decides alone wins over an error of the other one."""
-    decisive = node.operator == "||"
-    neutral = not decisive
-    left_column, right_column = node.left.column, node.right.column
-
-    def evaluate(frame: Frame) -> bool:
-        failure: EvaluationError | None = None
-        try:
-            left = first(frame)
-            if left is decisive:
-                return decisive
-            if left is not neutral:
-                failure = not_bool(left, left_column)
-        except OutOfStepsError:
-            raise
-        except EvaluationError as error:
-            failure = error
-        if failure is None:
-            right = second(frame)
-            if right is True or right is False:
-                return right
-            raise not_bool(right, right_column)
-        return absorb(frame, failure)
-
-    def absorb(frame: Frame, failure: EvaluationError) -> bool:
-        try:
-            right = second(frame)
-        except OutOfStepsError:
-            raise
-        except EvaluationError:
-            raise failure from None
-        if right is decisive:
-            return decisive
-        raise failure
-
-    return evaluate
-
-
-def _conditional(node: Conditional, scope: _Scope) -> Evaluator:
-    condition = compile_node(node.condition, scope)
-    then, otherwise = compile_node(node.then, scope), compile_node(node.otherwise, scope)
+def _get(path: Node, default: Evaluator, scope: _Scope) -> Evaluator:
+    """`get(path, default)`: the default replaces a missing field and no other error."""
+    read = _if_present(path, scope)
 
     def choose(frame: Frame) -> object:
-        value = condition(frame)
-        if value is True:
-            return then(frame)
-        if value is False:
-            return otherwise(frame)
-        raise not_bool(value, node.condition.column)
+        value = read(frame)
+        return default(frame) if value is MISSING else value
 
     return choose
 
 
+def _if_present(node: Node, scope: _Scope) -> Evaluator:
+    """Read a chain of fields, giving MISSING where one is missing; its root must have a value."""
+    if not isinstance(node, Select | Index):
+        return compile_node(node, scope)
+    operand = _if_present(node.operand, scope)
+    if isinstance(node, Select) or _field(node) is not None:
+        step = _step(operand, node)
+    else:
+        step = _computed_step(operand, compile_node(node.index, scope), node)
+    return step
+
+
+def _step(operand: Evaluator, node: Select | Index) -> Evaluator:
+    def read(frame: Frame) -> object:
+        value = operand(frame)
+        return value if value is MISSING else _field_of(value, node)
+
+    return read
+
+
+def _computed_step(operand: Evaluator, index: Evaluator, node: Index) -> Evaluator:
+    def read(frame: Frame) -> object:
+        value, key = operand(frame), index(frame)
+        return value if value is MISSING else _item_of(value, key, node)
+
+    return read
+
+
 def _macro(node: Macro, scope: _Scope) -> Evaluator:
-    """`all` is && and `exists` is || over the items, with the same absorption of errors."""
     depth = 1 + max(scope.values(), default=-1)
     target = compile_node(node.target, scope)
     predicate = compile_node(node.predicate, {**scope, node.variable: depth})
-    cost = count_nodes(node.predicate)
-    decisive = node.name == "exists"
-
-    def fold(frame: Frame) -> bool:
-        failure: EvaluationError | None = None
-        for item in _items(target(frame), node):
-            frame.spend(cost)
-            frame.bound[depth] = item
-            try:
-                value = predicate(frame)
-                if value is decisive:
-                    return decisive
-                if value is not (not decisive):
-                    raise not_bool(value, node.predicate.column)
-            except OutOfStepsError:
-                raise
-            except EvaluationError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return not decisive
-
-    return fold
-
-
-def _items(value: object, node: Macro) -> Sequence[object]:
-    if isinstance(value, list | tuple):
-        return value
-    raise EvaluationError(f"{node.name}() asks for a list, not {a_kind(value)}", node.column)
+    if node.name == "count":
+        return count(node, target, predicate, depth)
+    return quantifier(node, target, predicate, depth)
 
 
 def _binary(node: Binary, scope: _Scope) -> Evaluator:
     left, right = compile_node(node.left, scope), compile_node(node.right, scope)
     match node.operator:
         case "&&" | "||":
-            return _logical(node, left, right)
+            return logical(node, left, right)
         case "==":
             return equality(left, right, False, node.column)
         case "!=":
@@ -306,12 +269,26 @@ def _binary(node: Binary, scope: _Scope) -> Evaluator:
 
 
 def _call(node: Call, scope: _Scope) -> Evaluator:
-    if node.function == "size":
-        return size(compile_node(node.arguments[0], scope), node.column)
+    if len(node.arguments) == 1:
+        return _call_of_one(node, compile_node(node.arguments[0], scope))
     subject, argument = node.arguments
+    if node.function == "get":
+        return _get(subject, compile_node(argument, scope), scope)
     if node.function == "matches":
         assert isinstance(argument, Literal)
         pattern = compile_pattern(str(argument.value))
         return matches(compile_node(subject, scope), pattern, node.column)
     operands = compile_node(subject, scope), compile_node(argument, scope)
     return text_test(node.function, *operands, node.column)
+
+
+def _call_of_one(node: Call, operand: Evaluator) -> Evaluator:
+    if node.function == "size":
+        return size(operand, node.column)
+    if node.function == "given":
+        return given(operand, node.column)
+    (argument,) = node.arguments
+    if isinstance(argument, Literal) and isinstance(argument.value, str):
+        moment = TIME_READERS[node.function](argument.value)
+        return lambda _frame: moment
+    return time_reading(node.function, operand, node.column)

@@ -1,75 +1,43 @@
 """The operators and functions of the guard language, as closures over their operands.
 
-Owns what CEL's operators mean for JSON values (langdef.md, "Runtime errors", "Equality",
-"Overflow"), the error of a guard without a value, and the budget of an evaluation. Knows no syntax
-tree: `expression_evaluation` joins these along one. Every test for a number goes through `kind_of`,
-for which true is no number.
+Owns what CEL's operators mean for JSON values, moments and lengths of time (langdef.md, "Runtime
+errors", "Equality", "Overflow"). Knows no syntax tree: `expression_evaluation` joins these along
+one. Every test for a number goes through `kind_of`, for which true is no number.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from mcpuppet.workflow.expression_ast import INT_MAX, INT_MIN, BinaryOperator, FunctionName
-from mcpuppet.workflow.json_values import Kind, a_kind, json_equal, kind_of
+from mcpuppet.workflow.expression_times import (
+    TIME_READERS,
+    between,
+    earlier,
+    in_utc,
+    later,
+    within_limit,
+)
+from mcpuppet.workflow.expression_values import (
+    MISSING,
+    EvaluationError,
+    Evaluator,
+    Frame,
+    PartlyKnown,
+    json_value,
+    kind_at,
+    kind_of_whole,
+    looked_up,
+    not_bool,
+)
+from mcpuppet.workflow.json_values import Kind, a_kind, json_equal
 from mcpuppet.workflow.patterns import Pattern
 
-MAX_STEPS = 100_000
 # Text is searched and copied much faster than nodes are evaluated: so many characters are a step.
 _CHARACTERS_PER_STEP = 128
-
-
-class EvaluationError(Exception):
-    """A guard has no value for these variables; the message names no value and is safe to show.
-
-    Not an MCPuppetError: nobody's request fails by it. The session catches it where it evaluates
-    guards, and holds the step; `column` (from 1, in characters) says which part had no value.
-    """
-
-    def __init__(self, message: str, column: int) -> None:
-        self.message = message
-        self.column = column
-        super().__init__(f"column {column}: {message}")
-
-
-class OutOfStepsError(EvaluationError):
-    """The budget is spent: no operand absorbs this error, or the work would go on."""
-
-
-class Frame:
-    """One evaluation: the variables, what the macros bound by their depth, and the steps left."""
-
-    __slots__ = ("bound", "left", "variables")
-
-    def __init__(self, variables: Mapping[str, object]) -> None:
-        self.variables = variables
-        self.bound: dict[int, object] = {}
-        self.left = MAX_STEPS
-
-    def spend(self, steps: int) -> None:
-        """Take steps from the budget. Raises OutOfStepsError when it is overdrawn."""
-        self.left -= steps
-        if self.left < 0:
-            raise OutOfStepsError(f"the evaluation takes more than {MAX_STEPS:,} steps", 1)
-
-
-Evaluator: TypeAlias = Callable[[Frame], object]
-
-
-def kind_at(value: object, column: int) -> Kind:
-    """The kind of a value; one that JSON cannot hold is an EvaluationError."""
-    try:
-        return kind_of(value)
-    except TypeError as error:
-        raise EvaluationError(str(error), column) from None
-
-
-def not_bool(value: object, column: int) -> EvaluationError:
-    """The error of a value that stands where only true and false may stand."""
-    return EvaluationError(f"{a_kind(value)} is neither true nor false", column)
-
 
 # Comparison and arithmetic
 
@@ -79,9 +47,10 @@ _ORDER: dict[BinaryOperator, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_ORDERED = frozenset({(str, str), (int, int), (int, float), (float, int), (float, float)})
+_NUMBERS = frozenset({int, float})
 _ORDERED_KINDS = frozenset(
     {
+        ("duration", "duration"),
         ("string", "string"),
         ("int", "int"),
         ("int", "double"),
@@ -97,6 +66,8 @@ def equality(left: Evaluator, right: Evaluator, negated: bool, column: int) -> E
     def compare(frame: Frame) -> bool:
         one, other = left(frame), right(frame)
         if type(one) is str and type(other) is str:
+            if len(one) > _CHARACTERS_PER_STEP:
+                frame.spend(len(one) // _CHARACTERS_PER_STEP)
             return (one == other) is not negated
         return _equal(one, other, frame, column) is not negated
 
@@ -104,23 +75,25 @@ def equality(left: Evaluator, right: Evaluator, negated: bool, column: int) -> E
 
 
 def _equal(one: object, other: object, frame: Frame, column: int) -> bool:
-    try:
-        return json_equal(one, other, frame.spend)
-    except TypeError as error:
-        raise EvaluationError(str(error), column) from None
+    return json_equal(one, other, frame.spend, lambda value: kind_of_whole(value, column))
 
 
 def ordering(symbol: BinaryOperator, left: Evaluator, right: Evaluator, column: int) -> Evaluator:
-    """`<`, `<=`, `>` or `>=`: numbers with numbers, text with text (by code point)."""
+    """`<`, `<=`, `>` or `>=`: numbers with numbers; text (by code point) and times with alike."""
     holds = _ORDER[symbol]
 
     def compare(frame: Frame) -> bool:
-        one, other = left(frame), right(frame)
-        if (type(one), type(other)) in _ORDERED:
+        one: Any = left(frame)
+        other: Any = right(frame)
+        if type(one) in _NUMBERS and type(other) in _NUMBERS:
             return holds(one, other)
         kinds = kind_at(one, column), kind_at(other, column)
         if kinds in _ORDERED_KINDS:
+            if kinds == ("string", "string"):
+                frame.spend(len(one) // _CHARACTERS_PER_STEP)
             return holds(one, other)
+        if isinstance(one, datetime) and isinstance(other, datetime):
+            return holds(in_utc(one), in_utc(other))
         raise EvaluationError(f"{a_kind(one)} and {a_kind(other)} have no order", column)
 
     return compare
@@ -133,7 +106,7 @@ def membership(left: Evaluator, right: Evaluator, column: int) -> Evaluator:
         wanted, container = left(frame), right(frame)
         if isinstance(container, Mapping):
             if isinstance(wanted, str):
-                return wanted in container
+                return looked_up(container, wanted, column) is not MISSING
             raise EvaluationError(f"{a_kind(wanted)} is never a key of a map", column)
         if not isinstance(container, list | tuple):
             raise EvaluationError(f"{a_kind(container)} has no items", column)
@@ -168,46 +141,70 @@ def _remainder(one: int, other: int) -> int:
     return -remainder if one < 0 else remainder
 
 
-_ARITHMETIC: dict[BinaryOperator, dict[Kind, Callable[[Any, Any], object]]] = {
+_Operation: TypeAlias = Callable[[Any, Any], object]
+
+_ARITHMETIC: dict[BinaryOperator, dict[tuple[Kind, Kind], _Operation]] = {
     "+": {
-        "int": _within_64_bits(operator.add),
-        "double": operator.add,
-        "string": operator.add,
-        "list": lambda one, other: [*one, *other],
+        ("int", "int"): _within_64_bits(operator.add),
+        ("double", "double"): operator.add,
+        ("string", "string"): operator.add,
+        ("list", "list"): lambda one, other: [*one, *other],
+        ("timestamp", "duration"): later,
+        ("duration", "timestamp"): lambda one, other: later(other, one),
+        ("duration", "duration"): lambda one, other: within_limit(one + other),
     },
-    "-": {"int": _within_64_bits(operator.sub), "double": operator.sub},
-    "*": {"int": _within_64_bits(operator.mul), "double": operator.mul},
+    "-": {
+        ("int", "int"): _within_64_bits(operator.sub),
+        ("double", "double"): operator.sub,
+        ("timestamp", "timestamp"): between,
+        ("timestamp", "duration"): earlier,
+        ("duration", "duration"): lambda one, other: within_limit(one - other),
+    },
+    "*": {
+        ("int", "int"): _within_64_bits(operator.mul),
+        ("double", "double"): operator.mul,
+    },
     # Python refuses to divide a double by zero and CEL has infinity: a guard is better off without.
-    "/": {"int": _within_64_bits(_quotient), "double": operator.truediv},
-    "%": {"int": _within_64_bits(_remainder)},
+    "/": {
+        ("int", "int"): _within_64_bits(_quotient),
+        ("double", "double"): operator.truediv,
+    },
+    "%": {("int", "int"): _within_64_bits(_remainder)},
 }
 
 
 def arithmetic(symbol: BinaryOperator, left: Evaluator, right: Evaluator, column: int) -> Evaluator:
-    """`+ - * / %`: both sides of one kind; whole numbers keep to 64 bits."""
+    """`+ - * / %`: both sides of one kind, or times; whole numbers keep to 64 bits."""
     operations = _ARITHMETIC[symbol]
 
     def compute(frame: Frame) -> object:
         one: Any = left(frame)
         other: Any = right(frame)
-        kind, other_kind = kind_at(one, column), kind_at(other, column)
-        if kind != other_kind or kind not in operations:
+        kind = kind_at(one, column)
+        operation = operations.get((kind, kind_at(other, column)))
+        if operation is None:
             sentence = f"{a_kind(one)} {symbol} {a_kind(other)} has no meaning"
             raise EvaluationError(sentence, column)
         if kind in {"string", "list"}:
             frame.spend((len(one) + len(other)) // _CHARACTERS_PER_STEP)
-        return _computed(operations[kind], one, other, column)
+        return _computed(operation, one, other, column)
 
     return compute
 
 
-def _computed(compute: Callable[[Any, Any], object], one: Any, other: Any, column: int) -> object:
+def _computed(compute: _Operation, one: Any, other: Any, column: int) -> object:
     try:
         return compute(one, other)
     except OverflowError:
-        raise EvaluationError("a whole number does not fit into 64 bits", column) from None
+        raise EvaluationError(_overflow(one, other), column) from None
     except ZeroDivisionError:
         raise EvaluationError("division by zero", column) from None
+
+
+def _overflow(one: object, other: object) -> str:
+    if isinstance(one, datetime | timedelta) and isinstance(other, datetime | timedelta):
+        return "the result is outside the years 0001 to 9999, or longer than 292 years"
+    return "a whole number does not fit into 64 bits"
 
 
 def minus(operand: Evaluator, column: int) -> Evaluator:
@@ -248,6 +245,8 @@ def size(operand: Evaluator, column: int) -> Evaluator:
     def measure(frame: Frame) -> int:
         value: Any = operand(frame)
         kind = kind_at(value, column)
+        if isinstance(value, PartlyKnown):
+            raise EvaluationError("only a part of this map is known: it has no size", column)
         if kind in ("string", "list", "map"):
             return len(value)
         raise EvaluationError(f"{a_kind(value)} has no size", column)
@@ -266,6 +265,36 @@ def text_test(
         return holds(_text(one, frame, column), _text(other, frame, column))
 
     return test
+
+
+def time_reading(function: FunctionName, operand: Evaluator, column: int) -> Evaluator:
+    """`timestamp`, `duration` or `date` of a text."""
+    read = TIME_READERS[function]
+
+    def convert(frame: Frame) -> object:
+        text = _text(operand(frame), frame, column)
+        try:
+            return read(text)
+        except ValueError as error:
+            raise EvaluationError(f"the text of {function}() {error}", column) from None
+
+    return convert
+
+
+def given(operand: Evaluator, column: int) -> Evaluator:
+    """`given(x)`: the answer of the function that the caller put among the variables."""
+
+    def ask(frame: Frame) -> bool:
+        value = json_value(operand(frame), column)
+        asked = frame.variables.get("given")
+        if not callable(asked):
+            raise EvaluationError("given() has no given values to compare with here", column)
+        answer = asked(value)
+        if answer is True or answer is False:
+            return answer
+        raise not_bool(answer, column)
+
+    return ask
 
 
 def matches(subject: Evaluator, pattern: Pattern, column: int) -> Evaluator:

@@ -2,8 +2,8 @@
 
 Accepts less than CEL (https://github.com/google/cel-spec, doc/langdef.md) and never means something
 else: what is left out, such as unsigned numbers, bytes, map literals, comments and most functions,
-is refused with a word. Owns the grammar and the limits on size; knows nothing of the values that a
-guard will be asked about.
+is refused with a word; `get`, `count`, `given` and `date` are not CEL's but ours. Owns the grammar
+and the limits on size; knows nothing of the values that a guard will be asked about.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mcpuppet.workflow.expression_ast import (
     UnaryOperator,
     children_of,
 )
+from mcpuppet.workflow.expression_times import TIME_READERS
 from mcpuppet.workflow.expression_tokens import Token, tokens_of
 from mcpuppet.workflow.patterns import PatternError, compile_pattern
 
@@ -70,9 +71,18 @@ _METHODS: dict[str, FunctionName] = {
     "matches": "matches",
 }
 _MACROS: dict[str, MacroName] = {"all": "all", "exists": "exists"}
+_FUNCTIONS: dict[str, tuple[FunctionName, int]] = {
+    "size": ("size", 1),
+    "timestamp": ("timestamp", 1),
+    "duration": ("duration", 1),
+    "date": ("date", 1),
+    "given": ("given", 1),
+    "get": ("get", 2),
+}
 _FUNCTIONS_HELP = (
-    "guards know has(a.b), size(x), x.size(), s.startsWith(t), s.endsWith(t), s.contains(t), "
-    's.matches("pattern"), list.all(v, condition) and list.exists(v, condition)'
+    "guards know has(a.b), get(a.b, default), size(x), x.size(), s.startsWith(t), s.endsWith(t), "
+    's.contains(t), s.matches("pattern"), list.all(v, condition), list.exists(v, condition), '
+    "count(v, list, condition), timestamp(s), date(s), duration(s) and given(x)"
 )
 
 
@@ -199,7 +209,7 @@ class _Parser:
         if not self._take_if("("):
             return self._made(Select(operand, name.text, name.column))
         if name.text in _MACROS:
-            return self._macro(operand, name)
+            return self._macro(_MACROS[name.text], operand, self._arguments(name, 2), name)
         if name.text not in _METHODS:
             raise ExpressionError(f"unknown function {name.text!r}", name.column, _FUNCTIONS_HELP)
         wanted = 0 if name.text == "size" else 1
@@ -247,28 +257,42 @@ class _Parser:
         return self._made(Identifier(name.text, name.column))
 
     def _function(self, name: Token) -> Node:
-        if name.text == "size":
-            return self._call("size", self._arguments(name, 1), name)
-        if name.text != "has":
+        if name.text == "has":
+            return self._has(name)
+        if name.text == "count":
+            variable, target, predicate = self._arguments(name, 3)
+            return self._macro("count", target, (variable, predicate), name)
+        if name.text not in _FUNCTIONS:
             raise ExpressionError(f"unknown function {name.text!r}", name.column, _FUNCTIONS_HELP)
+        function, wanted = _FUNCTIONS[name.text]
+        return self._call(function, self._arguments(name, wanted), name)
+
+    def _has(self, name: Token) -> Node:
         (argument,) = self._arguments(name, 1)
         if not isinstance(argument, Select):
             raise ExpressionError("has() asks for a field", argument.column, "write has(a.b)")
         return self._made(Has(argument.operand, argument.field, argument.column))
 
-    def _macro(self, target: Node, name: Token) -> Node:
-        variable, predicate = self._arguments(name, 2)
+    def _macro(
+        self, macro: MacroName, target: Node, arguments: Sequence[Node], name: Token
+    ) -> Node:
+        variable, predicate = arguments
         if not isinstance(variable, Identifier):
+            example = "count(v, list, v > 0)" if macro == "count" else f"list.{macro}(v, v > 0)"
             raise ExpressionError(
-                f"{name.text}() starts with the name of a variable",
+                f"{macro}() starts with the name of a variable",
                 variable.column,
-                f"write list.{name.text}(v, v > 0)",
+                f"write {example}",
             )
-        return self._made(Macro(_MACROS[name.text], target, variable.name, predicate, name.column))
+        return self._made(Macro(macro, target, variable.name, predicate, name.column))
 
     def _call(self, function: FunctionName, arguments: Sequence[Node], name: Token) -> Node:
         if function == "matches":
             _check_pattern(arguments[1])
+        elif function == "get":
+            _check_field(arguments[0])
+        elif function in TIME_READERS:
+            _check_time(function, arguments[0])
         return self._made(Call(function, tuple(arguments), name.column))
 
     def _arguments(self, name: Token, wanted: int) -> list[Node]:
@@ -302,6 +326,23 @@ def _check_pattern(node: Node) -> None:
         compile_pattern(node.value)
     except PatternError as error:
         raise ExpressionError(f"the pattern cannot be used: {error}", node.column) from None
+
+
+def _check_field(node: Node) -> None:
+    if not isinstance(node, Select | Index):
+        raise ExpressionError(
+            "get() asks for a field and what to take when it is missing",
+            node.column,
+            "write get(a.b, 0)",
+        )
+
+
+def _check_time(function: FunctionName, node: Node) -> None:
+    if isinstance(node, Literal) and isinstance(node.value, str):
+        try:
+            TIME_READERS[function](node.value)
+        except ValueError as error:
+            raise ExpressionError(f"the text of {function}() {error}", node.column) from None
 
 
 def _check_depth(root: Node) -> None:

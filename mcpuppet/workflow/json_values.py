@@ -1,15 +1,19 @@
-"""What the six kinds of JSON value are in Python, and when two of them are equal.
+"""What the kinds of value are in Python, and when two values are equal.
 
 Python thinks that `True` is `1`; JSON and CEL do not. This module owns that difference and knows
-neither guards nor schemas.
+neither guards nor schemas. Two kinds are not JSON's: guards compute with moments and lengths of
+time, which meet JSON values in comparisons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["null", "bool", "int", "double", "string", "list", "map"]
+Kind: TypeAlias = Literal[
+    "null", "bool", "int", "double", "string", "list", "map", "timestamp", "duration"
+]
 
 _KINDS: dict[type, Kind] = {
     type(None): "null",
@@ -21,12 +25,17 @@ _KINDS: dict[type, Kind] = {
     tuple: "list",
     dict: "map",
 }
+_DERIVED: tuple[tuple[type, Kind], ...] = (
+    *((base, _KINDS[base]) for base in (str, int, float, list, tuple)),
+    (datetime, "timestamp"),
+    (timedelta, "duration"),
+)
 _NUMBERS = frozenset({"int", "double"})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def kind_of(value: object) -> Kind:
-    """The kind of a JSON value. Raises TypeError for anything that JSON cannot hold."""
+    """The kind of a JSON value, an aware datetime or a timedelta; a TypeError for all else."""
     kind = _KINDS.get(type(value))
     return _kind_of_derived(value) if kind is None else kind
 
@@ -40,19 +49,24 @@ def a_kind(value: object) -> str:
     return f"an {kind}" if kind == "int" else f"a {kind}"
 
 
-def json_equal(left: object, right: object, spend: Callable[[int], None] | None = None) -> bool:
+def json_equal(
+    left: object,
+    right: object,
+    spend: Callable[[int], None] | None = None,
+    kind_at: Callable[[object], Kind] = kind_of,
+) -> bool:
     """JSON equality, deep: 1 equals 1.0, true never equals 1, different kinds are never equal.
 
     Lists and maps may be nested to any depth. `spend` is told of the elements of each before they
-    are compared, and may raise to end a comparison that is too long. Raises TypeError for a value
-    that JSON cannot hold.
+    are compared, and may raise to end a comparison that is too long; so may `kind_at` for a value
+    that must not be compared. Raises TypeError for a value that has no kind.
     """
     if type(left) is type(right) and type(left) in _SCALARS:
         return left == right
     pending = [(left, right)]
     while pending:
         one, other = pending.pop()
-        kind, other_kind = kind_of(one), kind_of(other)
+        kind, other_kind = kind_at(one), kind_at(other)
         if kind != other_kind and not (kind in _NUMBERS and other_kind in _NUMBERS):
             return False
         if kind in {"list", "map"}:
@@ -62,9 +76,14 @@ def json_equal(left: object, right: object, spend: Callable[[int], None] | None 
             if parts is None:
                 return False
             pending.extend(parts)
-        elif one != other:
+        elif _comparable(one) != _comparable(other):
             return False
     return True
+
+
+def _comparable(value: object) -> object:
+    """Moments in UTC: two moments of one zone are equal to Python if their wall clocks are."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _pairs(one: object, other: object) -> list[tuple[object, object]] | None:
@@ -86,7 +105,9 @@ def _length(container: object) -> int:
 def _kind_of_derived(value: object) -> Kind:
     if isinstance(value, Mapping):
         return "map"
-    for base in (str, int, float, list, tuple):
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        raise TypeError("a datetime without a time zone is no moment")
+    for base, kind in _DERIVED:
         if isinstance(value, base):
-            return _KINDS[base]
+            return kind
     raise TypeError(f"{type(value).__name__} is not a JSON value")

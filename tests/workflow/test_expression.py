@@ -372,9 +372,9 @@ def test_python_objects_are_not_read_even_when_they_are_handed_in() -> None:
     ],
 )
 def test_a_text_that_is_too_long_too_deep_or_too_big_is_refused_at_once(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     refusal_of(source)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_what_is_just_within_the_limits_is_accepted() -> None:
@@ -399,10 +399,10 @@ def test_nested_loops_over_big_lists_run_out_of_budget_and_nothing_absorbs_that(
 ) -> None:
     xs = list(range(1_000))
     variables = {"xs": xs, "many": list(range(-5_000, 0)), "other": [*range(-5_000, -1), 5]}
-    started = time.perf_counter()
+    started = time.process_time()
     error = failure_of(source, variables)
     assert "100,000 steps" in error.message
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_an_ordinary_big_list_is_within_the_budget() -> None:
@@ -412,9 +412,9 @@ def test_an_ordinary_big_list_is_within_the_budget() -> None:
 
 
 def test_a_pattern_that_explodes_elsewhere_is_linear_here() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert value_of("x.matches('^(a+)+$')", {"x": "a" * 200_000 + "b"}) is False
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_text_that_is_not_unicode_neither_matches_nor_differs() -> None:
