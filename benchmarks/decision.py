@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from mcpuppet.library import check_files, compile_files
-from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.decision import Allowed, decide, legal_calls
+from mcpuppet.session.intent import start_call
 from mcpuppet.session.outcome import Succeeded
 from mcpuppet.workflow.compiler import CompiledWorkflow
 from mcpuppet.workflow.schema import compile_schema
@@ -106,21 +106,7 @@ class Run:
     def make(self, call: Call) -> None:
         decision = decide(self.workflow, self.progress.state, call, self.who, NOW)
         assert isinstance(decision, Allowed), decision
-        self.progress.emit(
-            e.CallStarted(
-                "call",
-                call.tool,
-                call.arguments,
-                decision.digest,
-                decision.purpose,
-                decision.step,
-                decision.attempt,
-                decision.counts,
-                decision.grants,
-                "agent",
-                "node",
-            )
-        )
+        start_call(self.progress, "call", call, self.who, decision, "node")
         self.progress.call_ended("call", Succeeded({"structuredContent": RESULTS}), 0.0)
 
 
@@ -153,7 +139,7 @@ def questions(run: Run, call: Call) -> dict[str, Callable[[], object]]:
 def main() -> None:
     folder = Path(__file__).parent.parent / "workflows"
     print(f"{'workflow':24}{'what':28}{'median µs':>10}{'p99 µs':>10}")
-    for workflow in compile_files(check_files([folder])).values():
+    for workflow in compile_files(check_files(folder / f"{name}.yaml" for name in INPUTS)).values():
         samples: dict[str, list[float]] = {}
         run = Run(workflow)
         while (call := run.legal_call()) is not None:

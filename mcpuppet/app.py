@@ -6,7 +6,7 @@ import base64
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,14 +15,21 @@ from pathlib import Path
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.ledger import Ledger
-from mcpuppet.library import Library, check_files, compile_files, shared_tools
+from mcpuppet.library import (
+    Library,
+    check_files,
+    compile_files,
+    compile_rules_files,
+    shared_tools,
+)
 from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.people import People
 from mcpuppet.settings import Settings, load_settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store
 from mcpuppet.store.sqlite import SqliteStore
-from mcpuppet.workflow.compiler import CompiledWorkflow
+from mcpuppet.workflow.checks import Outside
+from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow
 
 _RANDOM_BYTES = {"ses": 20, "node": 10}
 _DEFAULT_RANDOM_BYTES = 8
@@ -71,7 +78,7 @@ async def open_orchestrator(
 
     if not isinstance(settings, Settings):
         settings = load_settings(Path(settings))
-    workflows = load_configured(settings)
+    workflows, rules = load_configured(settings)
     async with (
         _open_store(settings) as (store, nodes, node_id),
         Downstreams(settings.servers, on_tools_changed=on_tools_changed, log=log) as servers,
@@ -79,7 +86,7 @@ async def open_orchestrator(
         yield Orchestrator(
             settings=settings,
             store=store,
-            library=Library(workflows, store),
+            library=Library(workflows, store, rules),
             servers=servers,
             nodes=nodes,
             node_id=node_id,
@@ -121,22 +128,33 @@ async def _open_store(settings: Settings) -> AsyncIterator[tuple[SqliteStore, No
         nodes.leave()
 
 
-def load_configured(settings: Settings) -> dict[str, CompiledWorkflow]:
-    """The workflows of the settings, checked against its servers and its principals.
+def load_configured(
+    settings: Settings,
+) -> tuple[dict[str, CompiledWorkflow], dict[str, CompiledRules]]:
+    """The workflows and rules files of the settings, checked against servers and principals.
 
     Raises InvalidWorkflowError with every finding, and InvalidInputError for a name that is none.
     """
     servers = frozenset(one.name for one in settings.servers)
-    files = check_files(settings.workflows, servers)
+    files = check_files(settings.workflows, Outside(servers=servers))
     workflows = compile_files(files, shared_tools(settings, files))
+    rules = compile_rules_files(files)
     default = settings.default_workflow
     if default is not None and default not in workflows:
         raise InvalidInputError(f"default_workflow {default!r} is not among {sorted(workflows)}")
+    _require_rules(settings.rules, "rules", rules)
     for one in settings.principals.values():
+        name = one.principal.name
         unknown = sorted((one.allowed_workflows or frozenset()) - set(workflows))
         if unknown:
             raise InvalidInputError(
-                f"principal {one.principal.name!r} is allowed {unknown[0]!r}, "
+                f"principal {name!r} is allowed {unknown[0]!r}, "
                 f"which is not among {sorted(workflows)}"
             )
-    return workflows
+        _require_rules(one.rules, f"the rules of principal {name!r}:", rules)
+    return workflows, rules
+
+
+def _require_rules(name: str | None, where: str, rules: Mapping[str, CompiledRules]) -> None:
+    if name is not None and name not in rules:
+        raise InvalidInputError(f"{where} {name!r} is not among {sorted(rules)}")

@@ -44,6 +44,17 @@ class SessionChangedError(MCPuppetError):
         super().__init__(f"session {session_id!r} has moved on from record {expected_seq}")
 
 
+class ClaimRefusedError(SessionChangedError):
+    """Others reserved first what a call needs: read the reservations and decide again."""
+
+    def __init__(self, session_id: str, expected_seq: int, key: str) -> None:
+        super().__init__(session_id, expected_seq)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"session {self.session_id!r} cannot reserve {self.key!r}: others were first"
+
+
 class DownstreamUnavailableError(MCPuppetError):
     """A downstream server cannot be used now, and nothing was sent to it."""
 

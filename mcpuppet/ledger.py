@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +19,11 @@ from weakref import WeakValueDictionary
 
 from mcpuppet.errors import SessionChangedError, StoreError
 from mcpuppet.library import Library
-from mcpuppet.session.consequences import FAILING_LASTS, Progress, Source
-from mcpuppet.session.events import event_data, event_kind
+from mcpuppet.session.call import Principal
+from mcpuppet.session.consequences import FAILING_LASTS, Progress, Source, stale_at
+from mcpuppet.session.events import CallStarted, event_data, event_kind
 from mcpuppet.session.outcome import Unknown
+from mcpuppet.session.reservations import Reserved, keys_of
 from mcpuppet.session.snapshot import dump_state, load_state
 from mcpuppet.session.state import SessionState
 from mcpuppet.store.nodes import Nodes
@@ -29,11 +31,13 @@ from mcpuppet.store.protocol import (
     NEW_SESSION,
     ApprovalRow,
     Head,
+    LockClaim,
     NewRecord,
     SessionIndex,
     Store,
+    UseClaim,
 )
-from mcpuppet.workflow.compiler import CompiledWorkflow
+from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow, Rulebook
 
 ResultT = TypeVar("ResultT")
 
@@ -49,6 +53,8 @@ class Loaded:
     head: Head
     state: SessionState
     workflow: CompiledWorkflow | None
+    rules: CompiledRules | None
+    """The rules file that governs it, if one does."""
 
 
 class Ledger:
@@ -97,12 +103,17 @@ class Ledger:
             return None
         state = load_state(stored.state)
         workflow = None if state.run is None else await self.library.by_hash(state.run.hash)
-        return self._remember(session_id, Loaded(stored.head, state, workflow))
+        rules = None if state.rules is None else await self.library.rules_by_hash(state.rules.hash)
+        return self._remember(session_id, Loaded(stored.head, state, workflow, rules))
 
     async def look(self, session_id: str) -> Progress | None:
         """The session as it is now, deadlines included; nothing is written."""
         loaded = await self.load(session_id)
-        return None if loaded is None else self._progress(session_id, loaded)
+        if loaded is None:
+            return None
+        wanted = _Wanted()
+        wanted.add_keys(loaded.state, _books(loaded), self._clock())
+        return self._progress(session_id, loaded, await self._reserved(wanted))
 
     async def change(
         self, session_id: str, work: Callable[[Progress], ResultT]
@@ -112,15 +123,20 @@ class Ledger:
         `work` may be called several times, as others may append first; it has no effect but on the
         `Progress` it is given. Raises StoreError when the events could not be made durable.
         """
+        wanted = _Wanted()
         async with self._exclusive(session_id):
             for _ in range(MOST_CONFLICTS):
                 loaded = await self.load(session_id)
-                progress = self._progress(session_id, loaded)
+                if loaded is not None:
+                    wanted.add_keys(loaded.state, _books(loaded), self._clock())
+                progress = self._progress(session_id, loaded, await self._reserved(wanted))
                 result = work(progress)
+                if wanted.lacks(progress):
+                    continue
                 if not progress.events:
                     return result, progress
                 try:
-                    await self._append(progress, NEW_SESSION if loaded is None else loaded.head)
+                    await self._append(progress, loaded)
                 except SessionChangedError:
                     self._cache.pop(session_id, None)
                 else:
@@ -136,10 +152,23 @@ class Ledger:
         async with lock:
             yield
 
-    def _progress(self, session_id: str, loaded: Loaded | None) -> Progress:
+    async def _reserved(self, wanted: _Wanted) -> Reserved:
+        """What sessions share, as far as it is wanted; nothing is read when nothing is."""
+        if not wanted.uses and not wanted.locks:
+            return Reserved()
+        known = await self._store.reservations(wanted.uses, wanted.locks)
+        return Reserved(known, (dict(wanted.uses), frozenset(wanted.locks)))
+
+    def _progress(self, session_id: str, loaded: Loaded | None, reserved: Reserved) -> Progress:
         state = None if loaded is None else loaded.state
-        workflow = None if loaded is None else loaded.workflow
-        progress = Progress(session_id, state, workflow, self.source())
+        progress = Progress(
+            session_id,
+            state,
+            None if loaded is None else loaded.workflow,
+            self.source(),
+            rules=None if loaded is None else loaded.rules,
+            reserved=reserved,
+        )
         if state is not None:
             self._mark_lost(progress)
             progress.time_passed()
@@ -154,15 +183,21 @@ class Ledger:
                 message = "the gateway process ended before the outcome was recorded"
                 progress.call_ended(call.call_id, Unknown("gateway_lost", message), None)
 
-    async def _append(self, progress: Progress, expect: Head) -> None:
+    async def _append(self, progress: Progress, loaded: Loaded | None) -> None:
         state = progress.state
         now = progress.source.now
         records = [NewRecord(event_kind(one), now, event_data(one)) for one in progress.events]
-        head = await self._store.append(
-            progress.session_id, expect, records, dump_state(state), session_index(state)
-        )
         workflow = None if state.run is None else progress.workflow
-        self._remember(progress.session_id, Loaded(head, state, workflow))
+        head = await self._store.append(
+            progress.session_id,
+            NEW_SESSION if loaded is None else loaded.head,
+            records,
+            dump_state(state),
+            session_index(state, workflow),
+            claims=tuple(_claims(progress)),
+            releases=_released(loaded, state),
+        )
+        self._remember(progress.session_id, Loaded(head, state, workflow, progress.rules))
 
     def _remember(self, session_id: str, loaded: Loaded) -> Loaded:
         self._cache[session_id] = loaded
@@ -172,31 +207,88 @@ class Ledger:
         return loaded
 
 
-def session_index(state: SessionState) -> SessionIndex:
-    """What lists and the sweeper need to find a session."""
+def _released(loaded: Loaded | None, state: SessionState) -> frozenset[str]:
+    """The locks that a call held before and holds no more; the next call may hold them by now."""
+    if loaded is None:
+        return frozenset()
+    return frozenset(lock for lock, _ in loaded.state.locks - state.locks)
+
+
+class _Wanted:
+    """The reservations that a change has to know, found out as the change is worked out."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, datetime | None] = {}
+        self.locks: set[str] = set()
+
+    def add_keys(self, state: SessionState, books: Iterable[Rulebook], now: datetime) -> None:
+        """Want what the rules of a session read, with the windows as they are now."""
+        for book in books:
+            uses, locks = keys_of(book, Principal(state.principal), now)
+            self.uses.update(uses)
+            self.locks.update(locks)
+
+    def lacks(self, progress: Progress) -> bool:
+        """Whether something was asked for that was not known; it is wanted from here on."""
+        before = len(self.uses) + len(self.locks)
+        self.uses.update(progress.reserved.missing_uses)
+        self.locks.update(progress.reserved.missing_locks)
+        if progress.known is not None:
+            self.add_keys(progress.known, progress.books, progress.source.now)
+        return len(self.uses) + len(self.locks) > before
+
+
+def _books(loaded: Loaded) -> tuple[Rulebook, ...]:
+    books = (loaded.workflow if loaded.state.active_run else None, loaded.rules)
+    return tuple(book for book in books if book is not None)
+
+
+def _claims(progress: Progress) -> Iterator[UseClaim | LockClaim]:
+    """What a call that is started here reserves."""
+    now = progress.source.now
+    for use in progress.uses:
+        since = None if use.period is None else now - use.period
+        yield UseClaim(use.key, now, use.amount, since, use.most)
+    for event in progress.events:
+        if isinstance(event, CallStarted):
+            yield from (LockClaim(lock, event.call_id) for lock in event.locks)
+
+
+def session_index(state: SessionState, workflow: CompiledWorkflow | None) -> SessionIndex:
+    """What lists and the sweeper need to find a session; `workflow` is that of its latest run."""
     run = state.active_run
     approvals = () if run is None else tuple(run.approvals.values())
     return SessionIndex(
         principal=state.principal,
         status="idle" if state.run is None else state.run.status,
         workflow=None if state.run is None else state.run.workflow,
-        open_approvals=tuple(
-            ApprovalRow(one.approval_id, one.step, one.roles, one.opened_at, one.expires_at)
-            for one in approvals
-            if one.status == "open"
+        open_approvals=(
+            *(
+                ApprovalRow(one.approval_id, one.step, one.roles, one.opened_at, one.expires_at)
+                for one in approvals
+                if one.status == "open"
+            ),
+            *(
+                ApprovalRow(one.approval_id, one.tool, one.roles, one.opened_at, one.expires_at)
+                for one in state.asks.values()
+                if one.status == "open"
+            ),
         ),
-        due=_due(state),
+        due=_due(state, workflow),
     )
 
 
-def _due(state: SessionState) -> datetime | None:
+def _due(state: SessionState, workflow: CompiledWorkflow | None) -> datetime | None:
     """The next moment at which time alone changes the session."""
     run = state.active_run
-    if run is None:
-        return None
-    deadlines = [one.expires_at for one in run.approvals.values() if one.status == "open"]
-    if run.failing_since is not None:
-        deadlines.append(run.failing_since + FAILING_LASTS)
-    else:
-        deadlines.append(run.expires_at)
-    return min(deadlines)
+    deadlines = [one.expires_at for one in state.asks.values() if one.status != "rejected"]
+    if run is not None:
+        deadlines += [one.expires_at for one in run.approvals.values() if one.status == "open"]
+        freshness = () if workflow is None else workflow.freshness
+        stale = (stale_at(fresh, run) for fresh in freshness)
+        deadlines += [moment for moment in stale if moment is not None]
+        if run.failing_since is not None:
+            deadlines.append(run.failing_since + FAILING_LASTS)
+        else:
+            deadlines.append(run.expires_at)
+    return min(deadlines, default=None)

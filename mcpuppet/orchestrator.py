@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
 
 from mcpuppet.audit.monitor import AuditMonitor
+from mcpuppet.audit.provenance import first_seen
 from mcpuppet.errors import (
     DownstreamUnavailableError,
     InvalidInputError,
@@ -26,7 +29,8 @@ from mcpuppet.headless import WorkflowResult, run_headless
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library
 from mcpuppet.people import People
-from mcpuppet.ruling import DefinitionNeeded, Judge, Request, Ruling
+from mcpuppet.ruling import DefinitionNeeded, Judge, Known, ProvenanceNeeded, Request, Ruling
+from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import Allowed, Denied
 from mcpuppet.session.outcome import Outcome, Succeeded, Unknown
@@ -90,6 +94,9 @@ class Orchestrator:
         still active, and NotAuthorisedError for a workflow the principal may not start.
         """
         who = self.settings.principal(principal)
+        await self.keep_books(who.principal)
+        if workflow == who.rules:
+            return await self._declare(workflow, inputs, session_id, who)
         compiled = self._startable(workflow, who)
         values = {**compiled.defaults, **inputs}
         violations = compiled.inputs.violations(values)
@@ -98,7 +105,7 @@ class Orchestrator:
         await self.library.keep(compiled)
 
         def start(progress: Progress) -> None:
-            progress.open_session(principal, self.settings.hash)
+            self.judge.open(progress, who.principal)
             self._check_owner(progress, principal)
             run = progress.run
             if run is not None:
@@ -110,6 +117,36 @@ class Orchestrator:
 
         _, progress = await self.ledger.change(session_id or self._new_id("ses"), start)
         return session_view(progress, who.principal)
+
+    async def _declare(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        session_id: str | None,
+        who: PrincipalSettings,
+    ) -> SessionView:
+        """Take in the inputs of the rules file that governs the principal's sessions."""
+        violations = self.library.rules[name].inputs.violations(dict(inputs))
+        if violations:
+            raise InvalidInputError(f"inputs of {name}: {'; '.join(violations)}")
+
+        def declare(progress: Progress) -> None:
+            self.judge.open(progress, who.principal)
+            self._check_owner(progress, who.principal.name)
+            _check_undeclared(progress, name)
+            progress.declare_inputs(inputs, who.principal.name)
+
+        _, progress = await self.ledger.change(session_id or self._new_id("ses"), declare)
+        return session_view(progress, who.principal)
+
+    async def keep_books(self, who: Principal) -> None:
+        """See that the store holds what a call of this principal may begin or adopt."""
+        default = self.judge.default_workflow(who)
+        if default is not None:
+            await self.library.keep(default)
+        rules = self.settings.principal(who.name).rules
+        if rules is not None:
+            await self.library.keep(self.library.rules[rules])
 
     def _startable(self, workflow: str, who: PrincipalSettings) -> CompiledWorkflow:
         allowed = [name for name in self.library.workflows if who.may_start(name)]
@@ -182,9 +219,7 @@ class Orchestrator:
         then is recorded as unknown as soon as the store can be written again.
         """
         who = self.settings.principal(principal).principal
-        default = self.judge.default_workflow(who)
-        if default is not None:
-            await self.library.keep(default)
+        await self.keep_books(who)
         self.ledger.join()
         while True:
             request = Request(self._new_id("call"), tool, dict(arguments), who)
@@ -215,19 +250,30 @@ class Orchestrator:
 
     async def _rule(self, session_id: str, request: Request) -> tuple[Ruling, Progress]:
         """Decide, and write the decision down: as the intent to call, or as a refusal."""
-        problem: Denied | None = None
+        known = Known()
         while True:
-            asked, known_problem = request, problem
-
-            def rule(
-                progress: Progress, asked: Request = asked, problem: Denied | None = known_problem
-            ) -> Ruling | DefinitionNeeded:
-                return self.judge.rule(progress, asked, problem)
-
+            rule = partial(self.judge.rule, request=request, known=known)
             ruling, progress = await self.ledger.change(session_id, rule)
-            if isinstance(ruling, Ruling):
-                return ruling, progress
-            problem = await self._define(ruling.tool)
+            match ruling:
+                case Ruling():
+                    return ruling, progress
+                case DefinitionNeeded():
+                    known = replace(known, problem=await self._define(ruling.tool))
+                case ProvenanceNeeded():
+                    seen = await self._first_seen(session_id, progress, ruling)
+                    known = replace(known, seen=seen)
+
+    async def _first_seen(
+        self, session_id: str, progress: Progress, needed: ProvenanceNeeded
+    ) -> Mapping[str, str]:
+        """Where each value that people are shown came from, as the audit trail tells."""
+        given = progress.state.given
+
+        def search() -> Mapping[str, str]:
+            with self.store.reader() as reader:
+                return first_seen(needed.values, given, reader.records(session_id))
+
+        return await asyncio.to_thread(search)
 
     async def _define(self, tool: str) -> Denied | None:
         """Have a tool's server list its tools; what keeps the tool from being called."""
@@ -312,6 +358,20 @@ def _answer(
         run_status=run_status(after),
         note="" if outcome is None else step_note(after, ruling.decision),
     )
+
+
+def _check_undeclared(progress: Progress, name: str) -> None:
+    """Inputs are declared once, and before the model has read anything that could move it."""
+    rules = progress.state.rules
+    if rules is None or rules.name != name:
+        raise InvalidInputError(f"session {progress.session_id} is not governed by {name}")
+    if progress.rules is not None and progress.rules.locks_inputs and progress.state.exposed:
+        raise InvalidInputError(
+            f"the inputs of {name} are locked: a tool's result has been delivered in this session; "
+            "only a person can open them again, with `mcpuppet reopen`"
+        )
+    if rules.declared:
+        raise InvalidInputError(f"the inputs of {name} have been declared in this session")
 
 
 def _nothing_more(progress: Progress) -> None:

@@ -16,13 +16,14 @@ from mcpuppet.errors import InvalidInputError, NotAuthorisedError, UnknownSessio
 from mcpuppet.ledger import Ledger
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.environment import variables
-from mcpuppet.session.state import ApprovalState
+from mcpuppet.session.state import ApprovalState, AskState
 from mcpuppet.settings import Settings
 from mcpuppet.store.protocol import Store, User
 from mcpuppet.views import (
     ApprovalView,
     SessionView,
     approval_views,
+    ask_digest,
     content_digest,
     session_view,
 )
@@ -127,10 +128,13 @@ class People:
         is not open or shows something else by now.
         """
 
-        def vote(progress: Progress, approval: ApprovalState) -> None:
+        def vote(progress: Progress, approval: ApprovalState | AskState) -> None:
             self._check_voter(approval, person)
             self._check_content(progress, approval, content)
-            progress.voted(approval, person.name, content, channel)
+            if isinstance(approval, AskState):
+                progress.agreed(approval, person.name, person.roles, content, channel)
+            else:
+                progress.voted(approval, person.name, content, channel)
 
         return await self._decide(approval_id, vote)
 
@@ -139,10 +143,13 @@ class People:
         if not reason.strip():
             raise InvalidInputError('a denial needs a reason: --reason "..."')
 
-        def vote(progress: Progress, approval: ApprovalState) -> None:
+        def vote(progress: Progress, approval: ApprovalState | AskState) -> None:
             if not person.roles & set(approval.roles):
                 raise NotAuthorisedError(_needs_role(person, approval.roles))
-            progress.denied(approval, person.name, reason.strip())
+            if isinstance(approval, AskState):
+                progress.refused(approval, person.name, reason.strip())
+            else:
+                progress.denied(approval, person.name, reason.strip())
 
         return await self._decide(approval_id, vote)
 
@@ -151,7 +158,9 @@ class People:
     ) -> SessionView:
         """Pass over an approval in an emergency, where the workflow lets this person do so."""
 
-        def vote(progress: Progress, approval: ApprovalState) -> None:
+        def vote(progress: Progress, approval: ApprovalState | AskState) -> None:
+            if isinstance(approval, AskState):
+                raise NotAuthorisedError("a request about a single call cannot be bypassed")
             step = progress.workflow.step(approval.step)
             bypass = None if step.approval is None else step.approval.bypass
             if bypass is None:
@@ -164,7 +173,7 @@ class People:
         return await self._decide(approval_id, vote)
 
     async def _decide(
-        self, approval_id: str, vote: Callable[[Progress, ApprovalState], None]
+        self, approval_id: str, vote: Callable[[Progress, ApprovalState | AskState], None]
     ) -> SessionView:
         session_id = await self._store.approval_session(approval_id)
         if session_id is None:
@@ -172,8 +181,8 @@ class People:
             raise InvalidInputError(f"approval {approval_id!r} is not open")
 
         def change(progress: Progress) -> None:
-            run = progress.run
-            for approval in () if run is None else run.approvals.values():
+            of_run = () if progress.run is None else progress.run.approvals.values()
+            for approval in (*of_run, *progress.state.asks.values()):
                 if approval.approval_id == approval_id and approval.status == "open":
                     vote(progress, approval)
                     return
@@ -183,7 +192,7 @@ class People:
         return self._view(progress)
 
     @staticmethod
-    def _check_voter(approval: ApprovalState, person: Person) -> None:
+    def _check_voter(approval: ApprovalState | AskState, person: Person) -> None:
         if not person.roles & set(approval.roles):
             raise NotAuthorisedError(_needs_role(person, approval.roles))
         People._check_separation(approval, person)
@@ -191,14 +200,21 @@ class People:
             raise NotAuthorisedError(f"{person.name} has approved this already; others must too")
 
     @staticmethod
-    def _check_separation(approval: ApprovalState, person: Person) -> None:
-        if approval.separation and person.name == approval.requested_by:
+    def _check_separation(approval: ApprovalState | AskState, person: Person) -> None:
+        separated = isinstance(approval, AskState) or approval.separation
+        if separated and person.name == approval.requested_by:
             raise NotAuthorisedError(f"{person.name} asked for this and may not decide it")
 
     @staticmethod
-    def _check_content(progress: Progress, approval: ApprovalState, content: str) -> None:
-        assert progress.run is not None
-        if content != content_digest(progress.session_id, progress.run, approval):
+    def _check_content(
+        progress: Progress, approval: ApprovalState | AskState, content: str
+    ) -> None:
+        if isinstance(approval, AskState):
+            shown = ask_digest(progress.session_id, approval)
+        else:
+            assert progress.run is not None
+            shown = content_digest(progress.session_id, progress.run, approval)
+        if content != shown:
             raise InvalidInputError(
                 f"approval {approval.approval_id!r} shows something else by now: look at it again"
             )
@@ -235,6 +251,17 @@ class People:
             if progress.run is None:
                 raise InvalidInputError(f"session {session_id!r} has no active run")
             progress.cancelled(person.name, reason.strip() or "cancelled")
+
+        _, progress = await self._ledger.change(session_id, change)
+        return self._view(progress)
+
+    async def reopen_inputs(self, session_id: str, person: Person, note: str) -> SessionView:
+        """Let the inputs of a session's rules file be declared anew: they count as given again."""
+
+        def change(progress: Progress) -> None:
+            if progress.known is None:
+                raise UnknownSessionError(session_id)
+            progress.reopen_inputs(person.name, note.strip())
 
         _, progress = await self._ledger.change(session_id, change)
         return self._view(progress)

@@ -25,15 +25,18 @@ from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import (
     Allowed,
     ApprovalNeeded,
+    AskNeeded,
+    Books,
     Decision,
     Denied,
     LegalCall,
-    decide,
+    govern,
 )
+from mcpuppet.session.intent import start_call
 from mcpuppet.settings import Settings
 from mcpuppet.tool_servers import ToolDefinition, ToolServers
 from mcpuppet.views import legal_now
-from mcpuppet.workflow.compiler import CompiledWorkflow
+from mcpuppet.workflow.compiled import CompiledWorkflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,23 @@ class DefinitionNeeded:
     tool: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProvenanceNeeded:
+    """People are to be asked, and have to be told where these values came from."""
+
+    values: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out for a ruling since it was first asked for."""
+
+    problem: Denied | None = None
+    """What kept the tool from being defined."""
+    seen: Mapping[str, str] | None = None
+    """For the values that people are shown, by path, where each was first seen."""
+
+
 class Judge:
     """Rules on requests; `node_id` names this process in the intent to call."""
 
@@ -76,11 +96,11 @@ class Judge:
         self._node_id = node_id
 
     def rule(
-        self, progress: Progress, request: Request, problem: Denied | None
-    ) -> Ruling | DefinitionNeeded:
-        """Decide, and say so in an event; `problem` is what kept the tool from being defined."""
+        self, progress: Progress, request: Request, known: Known
+    ) -> Ruling | DefinitionNeeded | ProvenanceNeeded:
+        """Decide, and say so in an event."""
         who = request.who
-        progress.open_session(who.name, self.settings.hash)
+        self.open(progress, who)
         before = legal_now(progress, who)
         if progress.state.principal != who.name:
             return self._ruled(
@@ -98,14 +118,65 @@ class Judge:
             return self._ruled(progress, request, tool, before)
         call = Call(tool, request.arguments)
         decision = self._decide(progress, workflow, call, who)
-        if isinstance(decision, Denied) or problem is not None:
-            return self._write(progress, request, problem or decision, call, None, before)
+        if isinstance(decision, Denied) or known.problem is not None:
+            return self._write(progress, request, known.problem or decision, call, None, before)
         definition = self._definition(tool)
         if definition is None:
             return DefinitionNeeded(tool)
         decision = _held_to_schema(decision, definition, call)
         decision = _held_to_size(decision, call)
+        if isinstance(decision, AskNeeded):
+            shown = _shown(decision, call)
+            if known.seen is None or any(path not in known.seen for path, _ in shown):
+                return ProvenanceNeeded(shown)
+            decision = self._ask(progress, request, decision, call, shown, known.seen)
         return self._write(progress, request, decision, call, definition, before)
+
+    def open(self, progress: Progress, who: Principal) -> None:
+        """Begin the session if it has not begun, and have the rules of the settings govern it."""
+        progress.open_session(who.name, self.settings.hash)
+        name = self.settings.principal(who.name).rules
+        if name is not None and progress.state.principal == who.name:
+            progress.adopt_rules(self.library.rules[name])
+
+    def _ask(
+        self,
+        progress: Progress,
+        request: Request,
+        needed: AskNeeded,
+        call: Call,
+        shown: tuple[tuple[str, Any], ...],
+        seen: Mapping[str, str],
+    ) -> ApprovalNeeded:
+        """Open one request for everything that asks about this call."""
+        expires_at = progress.source.now + min(one.lasts for one in needed.asks)
+        approval_id = progress.source.new_id("apr")
+        policies = {one.policy: one.roles for one in needed.asks}
+        progress.asked(
+            e.AskOpened(
+                approval_id=approval_id,
+                step=needed.step,
+                tool=call.tool,
+                arguments=call.arguments,
+                digest=needed.digest,
+                policies=policies,
+                show=tuple(
+                    {"path": path, "value": value, "seen": seen[path]} for path, value in shown
+                ),
+                requested_by=request.who.name,
+                expires_at=expires_at,
+            )
+        )
+        roles = tuple(dict.fromkeys(role for one in needed.asks for role in one.roles))
+        return ApprovalNeeded(
+            needed.step,
+            approval_id,
+            ", ".join(policies),
+            needed.digest,
+            roles,
+            expires_at,
+            needed.verdicts,
+        )
 
     def default_workflow(self, who: Principal) -> CompiledWorkflow | None:
         """The workflow that the first call of a session begins by itself, if there is one.
@@ -156,13 +227,20 @@ class Judge:
     def _decide(
         self, progress: Progress, workflow: CompiledWorkflow | None, call: Call, who: Principal
     ) -> Decision:
-        if workflow is None:
-            return Denied("no_run", f"{who.name} may start no workflow")
-        if progress.run is None:
-            ended = progress.state.run
-            if ended is not None and not workflow.is_always(call.tool):
-                return Denied("no_run", f"the run of {ended.workflow} is over ({ended.status})")
-        return decide(workflow, progress.state, call, who, progress.source.now)
+        books = Books(
+            workflow, progress.rules, self.settings.unlisted, self._is_listed(call.tool, who)
+        )
+        now = progress.source.now
+        return govern(books, progress.state, call, who, now, progress.reserved)
+
+    def _is_listed(self, tool: str, who: Principal) -> bool:
+        """Whether a tool occurs in a workflow that the principal may start."""
+        allowed = self.settings.principal(who.name)
+        return any(
+            tool in workflow.tools or workflow.is_always(tool)
+            for name, workflow in self.library.workflows.items()
+            if allowed.may_start(name)
+        )
 
     def _ruled(
         self,
@@ -185,54 +263,53 @@ class Judge:
         definition: ToolDefinition | None,
         before: tuple[LegalCall, ...],
     ) -> Ruling:
-        progress.emit(self._event(request, decision, call))
+        if isinstance(decision, Allowed):
+            start_call(progress, request.call_id, call, request.who, decision, self._node_id)
+        else:
+            progress.emit(_refusal(request, decision, call))
         return Ruling(decision, call, definition, before)
 
-    def _event(self, request: Request, decision: Decision, call: Call) -> e.Event:
-        match decision:
-            case Allowed():
-                return e.CallStarted(
-                    call_id=request.call_id,
-                    tool=call.tool,
-                    arguments=call.arguments,
-                    digest=decision.digest,
-                    purpose=decision.purpose,
-                    step=decision.step,
-                    attempt=decision.attempt,
-                    counts=decision.counts,
-                    grants=decision.grants,
-                    principal=request.who.name,
-                    node=self._node_id,
-                    verdicts=decision.verdicts,
-                )
-            case ApprovalNeeded():
-                return e.CallDeferred(
-                    call_id=request.call_id,
-                    approval_id=decision.approval_id,
-                    step=decision.step,
-                    tool=call.tool,
-                    arguments=call.arguments,
-                    digest=decision.digest,
-                    principal=request.who.name,
-                )
-            case Denied():
-                text = canonical_json(call.arguments)
-                return e.CallDenied(
-                    call_id=request.call_id,
-                    tool=call.tool,
-                    arguments=call.arguments if len(text) <= MAX_SHOWN_BYTES else None,
-                    digest=digest_of([call.tool, call.arguments]),
-                    step=decision.step,
-                    rule=decision.rule,
-                    reason=decision.reason,
-                    principal=request.who.name,
-                    verdicts=decision.verdicts,
-                )
+
+def _refusal(
+    request: Request, decision: ApprovalNeeded | AskNeeded | Denied, call: Call
+) -> e.CallDeferred | e.CallDenied:
+    if isinstance(decision, ApprovalNeeded):
+        return e.CallDeferred(
+            call_id=request.call_id,
+            approval_id=decision.approval_id,
+            step=decision.step,
+            tool=call.tool,
+            arguments=call.arguments,
+            digest=decision.digest,
+            principal=request.who.name,
+        )
+    if isinstance(decision, AskNeeded):
+        raise AssertionError("people are asked before this is written down")  # noqa: TRY004 - not a type
+    text = canonical_json(call.arguments)
+    return e.CallDenied(
+        call_id=request.call_id,
+        tool=call.tool,
+        arguments=call.arguments if len(text) <= MAX_SHOWN_BYTES else None,
+        digest=digest_of([call.tool, call.arguments]),
+        step=decision.step,
+        rule=decision.rule,
+        reason=decision.reason,
+        principal=request.who.name,
+        verdicts=decision.verdicts,
+    )
+
+
+def _shown(needed: AskNeeded, call: Call) -> tuple[tuple[str, Any], ...]:
+    """What people are shown first: what the policies name, or else every argument."""
+    named = dict(pair for one in needed.asks for pair in one.show)
+    if named:
+        return tuple(named.items())
+    return tuple((f"args.{name}", value) for name, value in call.arguments.items())
 
 
 def _held_to_size(decision: Decision, call: Call) -> Decision:
     """The decision, unless people would have to approve more than they can be shown."""
-    if not isinstance(decision, ApprovalNeeded):
+    if not isinstance(decision, (ApprovalNeeded, AskNeeded)):
         return decision
     size = len(canonical_json(call.arguments))
     if size <= MAX_SHOWN_BYTES:

@@ -26,6 +26,7 @@ AGENT = "agent"
 """The principal of a connection that presents no credential of its own."""
 
 Surface = Literal["auto", "dynamic", "stable"]
+Unlisted = Literal["deny", "allow", "observe"]
 ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -44,6 +45,7 @@ class PrincipalSection(Section):
 
     roles: list[RoleName] = []
     allowed_workflows: list[str] | None = None
+    rules: str | None = None
 
 
 class SettingsFile(Section):
@@ -58,14 +60,18 @@ class SettingsFile(Section):
     call_timeout: Duration = timedelta(minutes=2)
     principals: dict[str, PrincipalSection] = {}
     shared_tools: list[str] = []
+    rules: str | None = None
+    unlisted: Unlisted = "deny"
 
 
 @dataclass(frozen=True, slots=True)
 class PrincipalSettings:
-    """A principal, and the workflows it may start; None allows every configured one."""
+    """A principal, the workflows it may start, and the rules file that governs its sessions."""
 
     principal: Principal
     allowed_workflows: frozenset[str] | None = None
+    """None allows every configured one."""
+    rules: str | None = None
 
     def may_start(self, workflow: str) -> bool:
         return self.allowed_workflows is None or workflow in self.allowed_workflows
@@ -84,11 +90,15 @@ class Settings:
     call_timeout: timedelta = timedelta(minutes=2)
     principals: Mapping[str, PrincipalSettings] = field(default_factory=dict)
     shared_tools: frozenset[str] = frozenset()
+    rules: str | None = None
+    """The rules file of every principal that names no other."""
+    unlisted: Unlisted = "deny"
+    """What becomes of a call of a tool outside every workflow and rules file."""
     hash: str = ""
 
     def principal(self, name: str) -> PrincipalSettings:
         """The settings of a principal; one that is not listed has no roles."""
-        return self.principals.get(name) or PrincipalSettings(Principal(name))
+        return self.principals.get(name) or PrincipalSettings(Principal(name), rules=self.rules)
 
 
 def load_settings(path: Path) -> Settings:
@@ -134,9 +144,12 @@ def _resolve(file: SettingsFile, base: Path, source: bytes) -> Settings:
             name: PrincipalSettings(
                 Principal(name, frozenset(one.roles)),
                 None if one.allowed_workflows is None else frozenset(one.allowed_workflows),
+                one.rules or file.rules,
             )
             for name, one in file.principals.items()
         },
         shared_tools=frozenset(file.shared_tools),
+        rules=file.rules,
+        unlisted=file.unlisted,
         hash=hashlib.sha256(source).hexdigest(),
     )

@@ -6,7 +6,7 @@ Nothing here decides anything; it words what `session` computed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +16,14 @@ from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import (
     Allowed,
     ApprovalNeeded,
+    Books,
     Decision,
     Denied,
     LegalCall,
-    legal_calls,
+    legal_under,
 )
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
-from mcpuppet.session.state import ApprovalState, RunState, ShownCall
+from mcpuppet.session.state import ApprovalState, AskState, RunState, ShownCall
 from mcpuppet.workflow.compiler import CompiledStep
 from mcpuppet.workflow.marking import (
     APPROVAL_STATUS_NAMES,
@@ -67,6 +68,10 @@ class ApprovalView:
     bypass_roles: tuple[str, ...]
     content: str
     """Digest of all that is shown here; a vote is good for this content only."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """For what is shown of a single call, where each value was first seen."""
+    policies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For a single call the policies that ask, each with the roles of which one has to agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,7 @@ class CallAnswer:
                 return reason
             case (ApprovalNeeded() as needed, _):
                 people = " or ".join(needed.roles)
-                return f"step {needed.approval_step} needs a person ({people}) to decide first"
+                return f"{needed.approval_step} needs a person ({people}) to decide first"
             case (_, Failed(message=message) | Unknown(message=message)):
                 return message
             case _:
@@ -167,11 +172,21 @@ def legal_sentence(legal: tuple[LegalCall, ...], status: str) -> str:
         return f"Legal now: {names}."
     if status == "waiting_approval":
         return "Legal now: nothing; the run waits for a person's approval."
+    if status == "idle":
+        return "Legal now: nothing; no run is active."
     return f"Legal now: nothing; the run is {status.replace('_', ' ')}."
 
 
 def _legal_name(one: LegalCall) -> str:
-    return f"{one.tool} (undoes {one.step})" if one.purpose == "compensation" else one.tool
+    if one.purpose == "compensation":
+        return f"{one.tool} (undoes {one.step})"
+    name = f"every tool {one.tool}" if is_pattern(one.tool) else one.tool
+    return f"{name} (a person may have to agree)" if one.asks else name
+
+
+def is_pattern(tool: str) -> bool:
+    """Whether a rules file or workflow names tools by a pattern such as `bank.get_*`."""
+    return any(one in tool for one in "*?[")
 
 
 def session_view(progress: Progress, principal: Principal) -> SessionView:
@@ -201,10 +216,10 @@ def run_status(progress: Progress) -> str:
 
 
 def legal_now(progress: Progress, principal: Principal) -> tuple[LegalCall, ...]:
-    """The legal calls of the active run, if there is one."""
-    if progress.run is None:
-        return ()
-    return legal_calls(progress.workflow, progress.state, principal, progress.source.now)
+    """The legal calls of the active run, if there is one, and what the rules file allows."""
+    books = Books(None if progress.run is None else progress.workflow, progress.rules)
+    now = progress.source.now
+    return legal_under(books, progress.state, principal, now, progress.reserved)
 
 
 def _steps(progress: Progress, run: RunState, legal: tuple[LegalCall, ...]) -> Iterator[StepView]:
@@ -231,11 +246,40 @@ def _step_status(
 
 
 def approval_views(progress: Progress) -> Iterator[ApprovalView]:
-    """The open requests of the active run."""
+    """The open requests of a session: of its active run, and about single calls."""
     run = progress.run
     for approval in () if run is None else run.approvals.values():
         if approval.status == "open" and run is not None:
             yield approval_view(progress, run, approval)
+    for ask in () if progress.known is None else progress.known.asks.values():
+        if ask.status == "open":
+            yield ask_view(progress, ask)
+
+
+def ask_view(progress: Progress, ask: AskState) -> ApprovalView:
+    """A request about one call as a person sees it."""
+    rules = progress.rules
+    run = progress.run
+    named = [one.name for one in progress.books] or [rules.name if rules else ""]
+    return ApprovalView(
+        approval_id=ask.approval_id,
+        session_id=progress.session_id,
+        workflow=named[0] if run is not None and ask.step is not None else named[-1],
+        step=ask.step or ", ".join(ask.policies),
+        title=f"{ask.tool}, asked by {', '.join(ask.policies)}",
+        binds={one["path"]: one["value"] for one in ask.show},
+        calls=(ShownCall(ask.step or "", ask.tool, ask.arguments, ask.digest),),
+        roles=ask.roles,
+        quorum=1,
+        approved_by=tuple(name for name, _ in ask.votes),
+        requested_by=ask.requested_by,
+        opened_at=ask.opened_at,
+        expires_at=ask.expires_at,
+        bypass_roles=(),
+        content=ask_digest(progress.session_id, ask),
+        seen={one["path"]: one["seen"] for one in ask.show},
+        policies=ask.policies,
+    )
 
 
 def approval_view(progress: Progress, run: RunState, approval: ApprovalState) -> ApprovalView:
@@ -274,5 +318,19 @@ def content_digest(session_id: str, run: RunState, approval: ApprovalState) -> s
             approval.binds,
             shown,
             approval.expires_at.isoformat(),
+        ]
+    )
+
+
+def ask_digest(session_id: str, ask: AskState) -> str:
+    """SHA-256, in hex, of what a person is shown of a single call."""
+    return digest_of(
+        [
+            ask.approval_id,
+            session_id,
+            ask.digest,
+            {name: list(roles) for name, roles in ask.policies.items()},
+            [dict(one) for one in ask.show],
+            ask.expires_at.isoformat(),
         ]
     )

@@ -212,7 +212,7 @@ async def test_an_audit_trail_that_cannot_be_written_fails_the_call(tmp_path: Pa
     async with governed(tmp_path, LINE) as (orchestrator, servers):
         await orchestrator.start_workflow("tiny", {}, session_id="s")
 
-        async def full(*_: object) -> object:
+        async def full(*_: object, **__: object) -> object:
             raise StoreError("database or disk is full")
 
         orchestrator.store.append = full  # type: ignore[method-assign, assignment]
@@ -226,7 +226,7 @@ async def test_an_outcome_that_could_not_be_written_becomes_unknown(tmp_path: Pa
         await orchestrator.start_workflow("tiny", {}, session_id="s")
         append = orchestrator.store.append
 
-        async def full(*_: object) -> object:
+        async def full(*_: object, **__: object) -> object:
             raise StoreError("database or disk is full")
 
         def first(arguments: dict[str, Any]) -> Outcome:

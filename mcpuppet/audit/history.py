@@ -19,7 +19,7 @@ from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
 from mcpuppet.session.fold import apply
 from mcpuppet.session.snapshot import dump_state
-from mcpuppet.session.state import ApprovalState, SessionState
+from mcpuppet.session.state import ApprovalState, AskState, SessionState
 
 _LONGEST = 1e9
 """Seconds: no call takes thirty years, and larger numbers have no place on a clock."""
@@ -110,8 +110,12 @@ class History:
                 return self._grant(event)
             case e.ApprovalBypassed():
                 return self._not_asked(event) or self._own_decision(event.step, event.by)
-            case e.ApprovalRejected() | e.ApprovalExpired():
+            case e.ApprovalRejected():
                 return self._not_asked(event)
+            case e.ApprovalExpired():
+                return self._not_asked(event, ("open", "approved", "bypassed"))
+            case e.AskOpened():
+                return self._opened_before(event)
         return None
 
     def _note(self, event: e.Event) -> None:
@@ -149,16 +153,29 @@ class History:
         run = None if self._state is None else self._state.active_run
         return {} if run is None else run.approvals
 
+    def _asks(self) -> Mapping[str, AskState]:
+        """The requests about single calls, by id."""
+        return {} if self._state is None else self._state.asks
+
+    def _opened_before(self, event: e.AskOpened) -> str | None:
+        known = {one.approval_id for one in self._approvals().values()} | set(self._asks())
+        if event.approval_id not in known:
+            return None
+        return f"approval {event.approval_id!r} is opened a second time"
+
     def _unknown_grant(self, event: e.CallStarted) -> str | None:
-        given = {
-            one.approval_id
-            for one in self._approvals().values()
-            if one.status in ("approved", "bypassed")
-        }
+        requests: list[ApprovalState | AskState] = [*self._approvals().values()]
+        requests += self._asks().values()
+        given = {one.approval_id for one in requests if one.status in ("approved", "bypassed")}
         missing = sorted(set(event.grants) - given)
         return f"the call uses approval {missing[0]!r}, which was not given" if missing else None
 
     def _vote(self, event: e.ApprovalVoted) -> str | None:
+        ask = self._asks().get(event.approval_id)
+        if ask is not None:
+            if event.by in {name for name, _ in ask.votes}:
+                return f"{event.by!r} votes for {event.approval_id!r} a second time"
+            return _own(event.by, ask.requested_by)
         for step, approval in self._approvals().items():
             if approval.approval_id == event.approval_id:
                 if event.by in {name for name, _ in approval.votes}:
@@ -168,20 +185,19 @@ class History:
 
     def _own_decision(self, step: str, by: str) -> str | None:
         approval = self._approvals()[step]
-        if approval.separation and by == approval.requested_by:
-            return f"{by!r} decides on what {by!r} has asked for"
-        return None
+        return _own(by, approval.requested_by) if approval.separation else None
 
     def _not_asked(
         self,
         event: e.ApprovalGranted | e.ApprovalRejected | e.ApprovalBypassed | e.ApprovalExpired,
+        statuses: tuple[str, ...] = ("open",),
     ) -> str | None:
-        approval = self._approvals().get(event.step)
-        if (
-            approval is not None
-            and approval.approval_id == event.approval_id
-            and approval.status == "open"
-        ):
+        requests: Mapping[str, ApprovalState | AskState] = {
+            **{one.approval_id: one for one in self._approvals().values()},
+            **self._asks(),
+        }
+        asked = requests.get(event.approval_id)
+        if asked is not None and asked.status in statuses:
             return None
         return f"approval {event.approval_id!r} of step {event.step!r} was not open"
 
@@ -189,16 +205,24 @@ class History:
         problem = self._not_asked(event)
         if problem is not None:
             return problem
-        approval = self._approvals()[event.step]
+        ask = self._asks().get(event.approval_id)
+        approval = ask or self._approvals()[event.step]
         voters = {name for name, _ in approval.votes}
         if set(event.by) != voters:
             return f"approval {event.approval_id!r} is granted by others than those who voted"
+        if isinstance(approval, AskState):
+            missing = sorted(set(approval.policies) - approval.agreed)
+            return f"nobody agreed for policy {missing[0]!r}" if missing else None
         if len(voters) < approval.quorum:
             return (
                 f"approval {event.approval_id!r} is granted by {len(voters)} of the "
                 f"{approval.quorum} people it needs"
             )
         return None
+
+
+def _own(by: str, requested_by: str) -> str | None:
+    return f"{by!r} decides on what {by!r} has asked for" if by == requested_by else None
 
 
 _Form = Callable[[Any], bool]
@@ -238,6 +262,7 @@ _PLAIN_FORMS: Mapping[Any, _Form] = {
     float: _is_seconds,
     datetime: _is_instant,
     Mapping: lambda value: isinstance(value, dict),
+    Any: lambda _value: True,
     NoneType: lambda value: value is None,
 }
 _FORMS: Mapping[str, Mapping[str, _Form]] = {

@@ -20,16 +20,30 @@ from mcpuppet.session.call import canonical_json
 from mcpuppet.session.environment import variables
 from mcpuppet.session.fold import apply
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
-from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
-from mcpuppet.workflow.compiler import (
+from mcpuppet.session.reservations import Reserved
+from mcpuppet.session.state import ApprovalState, AskState, OpenCall, RunState, SessionState
+from mcpuppet.session.verdict import Counted
+from mcpuppet.session.watching import key_of, learned
+from mcpuppet.workflow.compiled import (
+    CompiledRules,
     CompiledStep,
     CompiledWorkflow,
+    Freshness,
+    Rulebook,
     delay_before,
-    descendants,
 )
+from mcpuppet.workflow.compiled_policy import CompiledFact
+from mcpuppet.workflow.compiler import descendants
 from mcpuppet.workflow.definition import Retry
 from mcpuppet.workflow.expression import EvaluationError, Expression
-from mcpuppet.workflow.marking import PENDING, RUNNING, SKIPPED, SUCCESS, status_of
+from mcpuppet.workflow.marking import (
+    BYPASSED,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    status_of,
+)
 
 FAILING_LASTS = timedelta(hours=24)
 """How long a failing run waits for compensations and `finally` steps."""
@@ -51,7 +65,8 @@ class Progress:
     """Events that follow from one cause, and the state they lead to.
 
     `known` is the state before, None for a session that is not opened yet; `workflow` is the one of
-    its latest run, None when it has had none.
+    its latest run, `rules` the rules file that governs it, each None when there is none; `reserved`
+    is what sessions share.
     """
 
     def __init__(
@@ -60,11 +75,18 @@ class Progress:
         known: SessionState | None,
         workflow: CompiledWorkflow | None,
         source: Source,
+        *,
+        rules: CompiledRules | None = None,
+        reserved: Reserved | None = None,
     ) -> None:
         self.session_id = session_id
         self.known = known
         self.source = source
+        self.rules = rules
+        self.reserved = reserved or Reserved()
         self.events: list[e.Event] = []
+        self.uses: list[Counted] = []
+        """What a call that was started here counts for across sessions."""
         self._workflow = workflow
 
     @property
@@ -83,6 +105,12 @@ class Progress:
     def run(self) -> RunState | None:
         return None if self.known is None else self.known.active_run
 
+    @property
+    def books(self) -> tuple[Rulebook, ...]:
+        """What governs the session now: the workflow of the active run, and the rules file."""
+        of_run = () if self.run is None else (self.workflow,)
+        return of_run if self.rules is None else (*of_run, self.rules)
+
     def emit(self, event: e.Event) -> None:
         """Add an event and fold it into the state."""
         self.known = apply(self.session_id, self.known, event, self.source.now)
@@ -92,6 +120,21 @@ class Progress:
         """Begin the session, unless it has begun."""
         if self.known is None:
             self.emit(e.SessionOpened(principal, settings))
+
+    def adopt_rules(self, rules: CompiledRules) -> None:
+        """Have a rules file govern the session, unless one does."""
+        if self.state.rules is None:
+            self.rules = rules
+            self.emit(e.RulesAdopted(rules.name, rules.version, rules.hash))
+
+    def declare_inputs(self, inputs: Mapping[str, Any], principal: str) -> None:
+        """Take in the inputs of the rules file, which are valid."""
+        assert self.rules is not None
+        self.emit(e.InputsDeclared(self.rules.name, inputs, principal))
+
+    def reopen_inputs(self, person: str, note: str) -> None:
+        """A person lets inputs be declared anew."""
+        self.emit(e.InputsReopened(person, note))
 
     def start_run(
         self, workflow: CompiledWorkflow, inputs: Mapping[str, Any], principal: str
@@ -108,6 +151,8 @@ class Progress:
                 steps=tuple(step.id for step in workflow.steps),
                 principal=principal,
                 expires_at=self.source.now + workflow.definition.timeout,
+                timed=tuple(sorted(workflow.timed)),
+                gives=workflow.locks_inputs,
             )
         )
         self.settle()
@@ -121,12 +166,47 @@ class Progress:
             # It did happen, somehow; offered again, it could be undone twice.
             outcome = Unknown(outcome.reason, outcome.message)
         self.emit(_call_event(call_id, outcome, seconds))
+        if isinstance(outcome, Succeeded) and call.feeds:
+            self._learn(call, result_value(outcome.result))
         if call.purpose == "compensation" and call.step is not None:
             if isinstance(outcome, Succeeded) and self._is_of_this_run(call):
                 self.emit(e.StepCompensated(call.step, call_id))
         elif self._is_current(call):
             self._step_ended(call, outcome)
         self.settle()
+
+    def _learn(self, call: OpenCall, result: Mapping[str, Any]) -> None:
+        """Remember what facts keep of a result."""
+        books: dict[str, Rulebook] = (
+            {} if self._workflow is None else {self._workflow.name: self._workflow}
+        )
+        if self.rules is not None:
+            books[self.rules.name] = self.rules
+        for feed in call.feeds:
+            book = books.get(feed["book"])
+            fact = None if book is None else book.facts.get(feed["fact"])
+            if book is None or fact is None:
+                continue
+            value, complete = learned(fact, result)
+            key = feed["key"]
+            if fact.key is not None:
+                if key is None:  # it could not be told before the result
+                    key = key_of(fact.key, {"args": feed.get("args", {}), "result": result})
+                if key is None or not (complete or self._knows(book, fact, key)):
+                    continue  # it stays unknown
+            drops = None if key is None else self._key_to_drop(book, fact, key)
+            kept = value if complete else [] if key is None else {}
+            self.emit(e.FactLearned(book.name, fact.name, key, kept, call.call_id, complete, drops))
+
+    def _knows(self, book: Rulebook, fact: CompiledFact, key: str) -> bool:
+        known = self.state.remembered(book.name).facts.get(fact.name)
+        return known is not None and key in known.keyed
+
+    def _key_to_drop(self, book: Rulebook, fact: CompiledFact, key: str) -> str | None:
+        """The key that was learned first, where a fact is full."""
+        known = self.state.remembered(book.name).facts.get(fact.name)
+        order = () if known is None else known.order
+        return order[0] if key not in order and len(order) >= fact.most else None
 
     def _is_of_this_run(self, call: OpenCall) -> bool:
         """Whether the run that the call was made in is still going on."""
@@ -244,6 +324,25 @@ class Progress:
 
     # --- a person has spoken --------------------------------------------------------------------
 
+    def asked(self, ask: e.AskOpened) -> None:
+        """People are asked about one call."""
+        self.emit(ask)
+
+    def agreed(
+        self, ask: AskState, person: str, roles: frozenset[str], content: str, channel: str
+    ) -> None:
+        """One person agrees to a call; it is granted once each policy has somebody's word."""
+        held = tuple(sorted(roles))
+        self.emit(e.ApprovalVoted(ask.approval_id, person, content, channel, held))
+        known = self.state.asks[ask.approval_id]
+        if known.agreed >= set(known.policies):
+            names = tuple(sorted({name for name, _ in known.votes}))
+            self.emit(e.ApprovalGranted(ask.approval_id, "", names))
+
+    def refused(self, ask: AskState, person: str, reason: str) -> None:
+        """One person refuses a call, and that decides it."""
+        self.emit(e.ApprovalRejected(ask.approval_id, "", person, reason))
+
     def voted(self, approval: ApprovalState, person: str, content: str, channel: str) -> None:
         """One person approves; with the quorum reached the approval is granted."""
         self.emit(e.ApprovalVoted(approval.approval_id, person, content, channel))
@@ -297,6 +396,7 @@ class Progress:
 
     def time_passed(self) -> None:
         """Write down every deadline that lies behind `source.now`."""
+        self._expire_asks()
         run, now = self.run, self.source.now
         if run is None:
             return
@@ -305,20 +405,47 @@ class Progress:
         for approval in run.approvals.values():
             if approval.status == "open" and now >= approval.expires_at:
                 self._expire(approval)
+        self._expire_stale_grants()
         self.settle()
         run = self.run
         if run is not None and run.failing_since and now >= run.failing_since + FAILING_LASTS:
             self.emit(e.RunEnded(_end(run), "undoing was not finished within 24 h"))
 
+    def _expire_asks(self) -> None:
+        for ask in () if self.known is None else tuple(self.known.asks.values()):
+            if ask.status != "rejected" and self.source.now >= ask.expires_at:
+                self.emit(e.ApprovalExpired(ask.approval_id, ""))
+
+    def _expire_stale_grants(self) -> None:
+        """Ask again for approvals that a policy does not let pass any more."""
+        for fresh in self.workflow.freshness:
+            run = self.run
+            if run is None or run.failing or not _is_stale(fresh, run, self.source.now):
+                continue
+            for index in fresh.approvals:
+                approval = run.approvals.get(self.workflow.steps[index].id)
+                if approval and status_of(run.marking, index) & (SUCCESS | BYPASSED):
+                    self._expire(approval)
+
     def _expire(self, approval: ApprovalState) -> None:
-        self.emit(e.ApprovalExpired(approval.approval_id, approval.step))
         step = self.workflow.step(approval.step)
+        assert self.run is not None
         assert step.approval is not None
+        was_open = approval.status == "open"
+        skipped = () if was_open else tuple(self._skipped_after(step, self.run))
+        self.emit(e.ApprovalExpired(approval.approval_id, approval.step, skipped))
         binds = self._binds(step)
         if approval.asked <= step.approval.renew and not isinstance(binds, str):
             self._open(step, approval.asked + 1, binds)
         else:
-            self._reject(approval, "time", "nobody decided in time")
+            reason = "nobody decided in time" if was_open else "the approval was not used in time"
+            self._reject(approval, "time", reason)
+
+    def _skipped_after(self, step: CompiledStep, run: RunState) -> Iterator[str]:
+        """The steps that depend on a step and were skipped."""
+        for index in sorted(descendants(self.workflow, [step.index])):
+            if status_of(run.marking, index) == SKIPPED:
+                yield self.workflow.steps[index].id
 
     def _reject(self, approval: ApprovalState, by: str, reason: str) -> None:
         self.emit(e.ApprovalRejected(approval.approval_id, approval.step, by, reason))
@@ -432,6 +559,21 @@ class Progress:
             and step.id not in run.compensated
             for step in self.workflow.steps
         )
+
+
+def stale_at(fresh: Freshness, run: RunState) -> datetime | None:
+    """When the approvals of a policy stop being good for the steps that still wait for them."""
+    moments = [run.times[word] for word in fresh.policy.words if word in run.times]
+    waits = any(status_of(run.marking, index) == PENDING for index in fresh.steps)
+    granted = any(status_of(run.marking, index) & (SUCCESS | BYPASSED) for index in fresh.approvals)
+    if not moments or not waits or not granted:
+        return None
+    return max(moments) + fresh.policy.within
+
+
+def _is_stale(fresh: Freshness, run: RunState, now: datetime) -> bool:
+    at = stale_at(fresh, run)
+    return at is not None and now >= at
 
 
 def _answered_badly(outcome: Outcome) -> TypeGuard[Failed]:

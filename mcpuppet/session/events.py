@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from mcpuppet.errors import AuditError
 
-Purpose = Literal["step", "always", "compensation"]
+Purpose = Literal["step", "always", "compensation", "free"]
+"""What a call is for; `free` is a call that no workflow orders."""
 RunEnd = Literal["completed", "failed", "rejected", "cancelled", "timed_out"]
 
 
@@ -27,6 +28,32 @@ class SessionOpened:
     principal: str
     settings: str
     """SHA-256 of the settings in force, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesAdopted:
+    """A rules file governs the session from here on."""
+
+    rules: str
+    version: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputsDeclared:
+    """The inputs of the session's rules file were given."""
+
+    rules: str
+    inputs: Mapping[str, Any]
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputsReopened:
+    """A person let inputs be declared anew, although results have reached the model."""
+
+    by: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +68,10 @@ class RunStarted:
     steps: tuple[str, ...]
     principal: str
     expires_at: datetime
+    timed: tuple[str, ...] = ()
+    """The events, as `step.event`, whose time some policy asks for."""
+    gives: bool = False
+    """Whether its inputs count as given, if no result has reached the model yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +91,11 @@ class CallDenied:
 
 @dataclass(frozen=True, slots=True)
 class CallDeferred:
-    """A call whose only unmet need is an approval was shown to the people who may approve."""
+    """A call that people have to agree to was shown to those who may."""
 
     call_id: str
     approval_id: str
-    step: str
+    step: str | None
     tool: str
     arguments: Mapping[str, Any]
     digest: str
@@ -82,14 +113,40 @@ class CallStarted:
     purpose: Purpose
     step: str | None
     attempt: int
-    counts: tuple[str, ...]
-    """Policies whose counter this call raises."""
+    uses: tuple[Mapping[str, Any], ...]
+    """What it counts for: `{"book", "policy", "scope", "amount"}`, the amount as decimal text."""
     grants: tuple[str, ...]
     """Approvals whose single use this call is."""
     principal: str
     node: str
     """The gateway process that made the call."""
     verdicts: tuple[Mapping[str, Any], ...] = ()
+    locks: tuple[str, ...] = ()
+    """What no other session's call may hold until this one has ended."""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    """Per event of the call (`call`, `success`, `failure`, `unknown`) the `[book, mark]` to set."""
+    forgets: Mapping[str, Any] = field(default_factory=dict)
+    """Per event of the call the `[book, fact]` that are not to be relied on any more."""
+    feeds: tuple[Mapping[str, Any], ...] = ()
+    """The facts that its result is read for: `{"book", "fact", "key"}`."""
+    would_have_denied: tuple[Mapping[str, Any], ...] = ()
+    """What only observing rules objected to: `{"book", "rule", "reason"}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactLearned:
+    """A result was remembered: under a key, or as values of a set."""
+
+    book: str
+    fact: str
+    key: str | None
+    value: Any
+    """The kept fields under the key; for a set the list of its values."""
+    call_id: str
+    complete: bool = True
+    """False when there is more than may be kept: that set, or key, is not known then."""
+    drops: str | None = None
+    """The key that was learned first, where it makes room for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +284,8 @@ class ApprovalVoted:
     by: str
     content: str
     channel: str
+    roles: tuple[str, ...] = ()
+    """The roles that the person held then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +319,28 @@ class ApprovalBypassed:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalExpired:
-    """Nobody decided in time."""
+    """Nobody decided in time, or a grant was not used in time."""
 
     approval_id: str
     step: str
+    reset: tuple[str, ...] = ()
+    """Steps that were skipped because of the grant, and are pending again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOpened:
+    """A person is asked about one call; `policies` maps each policy that asks to its roles."""
+
+    approval_id: str
+    step: str | None
+    tool: str
+    arguments: Mapping[str, Any]
+    digest: str
+    policies: Mapping[str, Any]
+    show: tuple[Mapping[str, Any], ...]
+    """What is shown first: `{"path", "value", "seen"}`, with where the value was first seen."""
+    requested_by: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +363,9 @@ class RunEnded:
 
 Event = (
     SessionOpened
+    | RulesAdopted
+    | InputsDeclared
+    | InputsReopened
     | RunStarted
     | CallDenied
     | CallDeferred
@@ -294,6 +374,7 @@ Event = (
     | CallFailed
     | CallBecameUnknown
     | CallResolved
+    | FactLearned
     | StepSucceeded
     | StepFailed
     | StepReturned
@@ -308,6 +389,7 @@ Event = (
     | ApprovalRejected
     | ApprovalBypassed
     | ApprovalExpired
+    | AskOpened
     | RunFailing
     | RunEnded
 )

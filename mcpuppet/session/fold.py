@@ -14,11 +14,20 @@ from typing import Any, TypeVar
 
 from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
+from mcpuppet.session.asks import ask_changed, ask_opened
 from mcpuppet.session.machine import LifecycleError, StepChange, run_after, step_after
+from mcpuppet.session.remember import (
+    with_fact,
+    with_marks,
+    with_uses,
+    without_facts,
+    without_marks,
+)
 from mcpuppet.session.state import (
     ApprovalState,
     Hold,
     OpenCall,
+    RulesState,
     RunState,
     SessionState,
     ShownCall,
@@ -32,6 +41,9 @@ from mcpuppet.workflow.marking import (
     status_of,
     with_status,
 )
+
+EventT = TypeVar("EventT", bound=e.Event)
+_Handler = Callable[[SessionState, Any, datetime], SessionState]
 
 
 def fold(session_id: str, history: Iterable[tuple[e.Event, datetime]]) -> SessionState | None:
@@ -74,12 +86,19 @@ def _without(mapping: Mapping[str, Any], keys: Iterable[str]) -> Mapping[str, An
     return {key: value for key, value in mapping.items() if key not in gone}
 
 
-def _move(run: RunState, step: str, change: StepChange, event: str | None = None) -> RunState:
-    """Move one step through its lifecycle, and make the event's bit stick."""
+def _move(
+    run: RunState, step: str, change: StepChange, at: datetime, event: str | None = None
+) -> RunState:
+    """Move one step through its lifecycle, make the event's bit stick, and keep its time."""
     index = run.index[step]
     marking = with_status(run.marking, index, step_after(status_of(run.marking, index), change))
-    seen = run.seen if event is None else run.seen | event_bit(index, event)
-    return replace(run, marking=marking, seen=seen)
+    if event is None:
+        return replace(run, marking=marking)
+    seen = run.seen | event_bit(index, event)
+    if f"{step}.{event}" not in run.timed:
+        return replace(run, marking=marking, seen=seen)
+    times = _with(run.times, **{f"{step}.{event}": at})
+    return replace(run, marking=marking, seen=seen, times=times)
 
 
 def _run_started(state: SessionState, event: e.RunStarted, at: datetime) -> SessionState:
@@ -97,8 +116,36 @@ def _run_started(state: SessionState, event: e.RunStarted, at: datetime) -> Sess
         expires_at=event.expires_at,
         status=run_after("created", "start"),
         marking=all_pending(len(event.steps)),
+        timed=frozenset(event.timed),
     )
+    state = without_marks(state, event.workflow)
+    if event.gives:
+        state = _given(state, event.inputs)
     return replace(state, run=run, runs=state.runs + 1)
+
+
+def _given(state: SessionState, inputs: Mapping[str, Any]) -> SessionState:
+    """Inputs count as given until a result has reached the model."""
+    return state if state.exposed else replace(state, given=_with(state.given, **inputs))
+
+
+def _rules_adopted(state: SessionState, event: e.RulesAdopted, at: datetime) -> SessionState:
+    del at
+    return replace(state, rules=RulesState(event.rules, event.version, event.hash))
+
+
+def _inputs_declared(state: SessionState, event: e.InputsDeclared, at: datetime) -> SessionState:
+    del at
+    if state.rules is None:
+        raise AuditError("no rules file governs the session")
+    rules = replace(state.rules, inputs=event.inputs, declared=True)
+    return _given(replace(state, rules=rules), event.inputs)
+
+
+def _inputs_reopened(state: SessionState, event: e.InputsReopened, at: datetime) -> SessionState:
+    del event, at
+    rules = state.rules and replace(state.rules, inputs={}, declared=False)
+    return replace(state, exposed=False, given={}, rules=rules)
 
 
 def _unchanged(state: SessionState, event: e.CallDenied, at: datetime) -> SessionState:
@@ -108,7 +155,10 @@ def _unchanged(state: SessionState, event: e.CallDenied, at: datetime) -> Sessio
 
 def _call_deferred(state: SessionState, event: e.CallDeferred, at: datetime) -> SessionState:
     del at
+    if event.approval_id in state.asks:  # the request is about this very call
+        return state
     approval = _approval(state, event.approval_id)
+    assert event.step is not None
     shown = ShownCall(event.step, event.tool, event.arguments, event.digest)
     others = tuple(one for one in approval.shown if one.step != event.step)
     return _with_approval(state, replace(approval, shown=(*others, shown)))
@@ -124,27 +174,33 @@ def _call_started(state: SessionState, event: e.CallStarted, at: datetime) -> Se
         event.attempt,
         event.node,
         at,
-        None if event.purpose == "always" else _run(state).run_id,
+        None if event.purpose in ("always", "free") else _run(state).run_id,
+        locks=event.locks,
+        marks=event.marks,
+        forgets=event.forgets,
+        feeds=event.feeds,
     )
     state = replace(state, calls=_with(state.calls, **{event.call_id: call}))
-    if state.active_run is None:
-        return state
-    run = _counted(_run(state), event)
     if event.purpose == "step" and event.step is not None:
-        run = _step_started(run, event.step, event)
-    return replace(state, run=run)
+        state = replace(state, run=_step_started(_run(state), event.step, event, at))
+    if event.uses:
+        state = with_uses(state, event.uses)
+    if event.grants and state.asks:
+        state = replace(state, asks=_without(state.asks, event.grants))
+    return _noticed(state, call, "call", at)
 
 
-def _counted(run: RunState, event: e.CallStarted) -> RunState:
-    """Raise the counters of the policies that limit this call."""
-    if not event.counts:
-        return run
-    raised = {f"policy:{one}": run.count(f"policy:{one}") + 1 for one in event.counts}
-    return replace(run, counters=_with(run.counters, **raised))
+def _noticed(state: SessionState, call: OpenCall, event: str, at: datetime) -> SessionState:
+    """Remember what policies asked to be remembered of an event of this call."""
+    if event in call.marks:
+        state = with_marks(state, call.marks[event], at)
+    if event in call.forgets:
+        state = without_facts(state, call.forgets[event])
+    return state
 
 
-def _step_started(run: RunState, step: str, event: e.CallStarted) -> RunState:
-    run = _move(run, step, "start", "call")
+def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) -> RunState:
+    run = _move(run, step, "start", at, "call")
     attempt = f"attempt:{step}"
     used = {
         name: replace(one, used=_with(one.used, **{step: event.digest}))
@@ -163,34 +219,42 @@ def _step_started(run: RunState, step: str, event: e.CallStarted) -> RunState:
 def _call_ended(
     state: SessionState, event: e.CallSucceeded | e.CallFailed, at: datetime
 ) -> SessionState:
-    del at
-    if event.call_id not in state.calls:
+    call = state.calls.get(event.call_id)
+    if call is None:
         raise AuditError(f"call {event.call_id} is not open")
-    return replace(state, calls=_without(state.calls, [event.call_id]))
+    state = replace(state, calls=_without(state.calls, [event.call_id]), exposed=True)
+    if isinstance(event, e.CallSucceeded):
+        return _noticed(state, call, "success", at)
+    state = _noticed(state, call, "failure", at)
+    # What was answered badly did happen, somehow.
+    return _noticed(state, call, "unknown", at) if event.reason == "invalid_result" else state
 
 
 def _call_resolved(state: SessionState, event: e.CallResolved, at: datetime) -> SessionState:
-    del at
-    return replace(state, calls=_without(state.calls, [event.call_id]))
+    call = state.calls.get(event.call_id)
+    state = replace(state, calls=_without(state.calls, [event.call_id]))
+    if call is None:
+        return state
+    return _noticed(state, call, "success" if event.happened else "failure", at)
 
 
 def _call_unknown(state: SessionState, event: e.CallBecameUnknown, at: datetime) -> SessionState:
-    del at
     call = replace(state.calls[event.call_id], unknown=True)
+    state = _noticed(state, call, "unknown", at)
     if call.purpose == "always":  # it only reads: nobody has to settle it
         return replace(state, calls=_without(state.calls, [event.call_id]))
     return replace(state, calls=_with(state.calls, **{event.call_id: call}))
 
 
-def _step_succeeded(run: RunState, event: e.StepSucceeded) -> RunState:
-    run = _move(run, event.step, "succeed", "success")
+def _step_succeeded(run: RunState, event: e.StepSucceeded, at: datetime) -> RunState:
+    run = _move(run, event.step, "succeed", at, "success")
     return replace(
         _settled(run, event.step), results=_with(run.results, **{event.step: event.kept})
     )
 
 
-def _step_failed(run: RunState, event: e.StepFailed) -> RunState:
-    return _settled(_move(run, event.step, "fail", "failure"), event.step)
+def _step_failed(run: RunState, event: e.StepFailed, at: datetime) -> RunState:
+    return _settled(_move(run, event.step, "fail", at, "failure"), event.step)
 
 
 def _settled(run: RunState, step: str) -> RunState:
@@ -201,8 +265,8 @@ def _settled(run: RunState, step: str) -> RunState:
     )
 
 
-def _step_returned(run: RunState, event: e.StepReturned) -> RunState:
-    run = _move(run, event.step, "again")
+def _step_returned(run: RunState, event: e.StepReturned, at: datetime) -> RunState:
+    run = _move(run, event.step, "again", at)
     counters = dict(run.counters)
     if event.why == "repeat":
         counters[f"repeat:{event.step}"] = counters.get(f"repeat:{event.step}", 0) + 1
@@ -215,6 +279,24 @@ def _step_returned(run: RunState, event: e.StepReturned) -> RunState:
     )
 
 
+def _step_returned_and_unlocked(
+    state: SessionState, event: e.StepReturned, at: datetime
+) -> SessionState:
+    """The call that comes next takes over what an earlier one of unknown outcome still holds."""
+    run = _run(state)
+    state = replace(state, run=_step_returned(run, event, at))
+    current = run.current.get(event.step)
+    known = None if current is None else state.calls.get(current.call_id)
+    if known is None or not known.locks:
+        return state
+    return replace(state, calls=_with(state.calls, **{known.call_id: replace(known, locks=())}))
+
+
+def _fact_learned(state: SessionState, event: e.FactLearned, at: datetime) -> SessionState:
+    del at
+    return with_fact(state, event)
+
+
 def _step_held(run: RunState, event: e.StepHeld) -> RunState:
     return replace(run, held=_with(run.held, **{event.step: Hold(event.reason, event.call_id)}))
 
@@ -224,9 +306,9 @@ def _step_released(run: RunState, event: e.StepReleased) -> RunState:
     return replace(run, held=_without(run.held, [event.step]), released=released)
 
 
-def _step_skipped(run: RunState, event: e.StepSkipped) -> RunState:
+def _step_skipped(run: RunState, event: e.StepSkipped, at: datetime) -> RunState:
     run = _close_approval(run, event.step, "closed")
-    run = _move(run, event.step, "skip", "skipped")
+    run = _move(run, event.step, "skip", at, "skipped")
     return _waiting(replace(run, held=_without(run.held, [event.step])))
 
 
@@ -241,7 +323,7 @@ def _steps_redone(run: RunState, event: e.StepsRedone) -> RunState:
     )
     redo = f"redo:{event.cause}"
     return replace(
-        run,
+        _forgotten(run, event.reset),
         marking=marking,
         seen=seen,
         results=_without(run.results, event.reset),
@@ -253,6 +335,13 @@ def _steps_redone(run: RunState, event: e.StepsRedone) -> RunState:
     )
 
 
+def _forgotten(run: RunState, steps: Iterable[str]) -> RunState:
+    """The run without the times of what steps did: they are to be done anew."""
+    gone = set(steps)
+    times = {word: at for word, at in run.times.items() if word.rpartition(".")[0] not in gone}
+    return replace(run, times=times)
+
+
 def _step_compensated(run: RunState, event: e.StepCompensated) -> RunState:
     return replace(run, compensated=run.compensated | {event.step})
 
@@ -260,7 +349,7 @@ def _step_compensated(run: RunState, event: e.StepCompensated) -> RunState:
 def _approval_opened(state: SessionState, event: e.ApprovalOpened, at: datetime) -> SessionState:
     run = _run(state)
     if run.step_status(event.step) != RUNNING:
-        run = _move(run, event.step, "start", "call")
+        run = _move(run, event.step, "start", at, "call")
     approval = ApprovalState(
         approval_id=event.approval_id,
         step=event.step,
@@ -291,6 +380,15 @@ def _with_approval(state: SessionState, approval: ApprovalState) -> SessionState
     )
 
 
+def _on_request(change: _Handler) -> _Handler:
+    """A handler for an event of a step's approval that a request about one call has too."""
+
+    def handle(state: SessionState, event: Any, at: datetime) -> SessionState:
+        return ask_changed(state, event, at) or change(state, event, at)
+
+    return handle
+
+
 def _approval_voted(state: SessionState, event: e.ApprovalVoted, at: datetime) -> SessionState:
     del at
     approval = _approval(state, event.approval_id)
@@ -299,25 +397,35 @@ def _approval_voted(state: SessionState, event: e.ApprovalVoted, at: datetime) -
     )
 
 
-def _approval_granted(run: RunState, event: e.ApprovalGranted) -> RunState:
-    return _decided(run, event.step, "approved", "succeed", "approved")
+def _approval_granted(run: RunState, event: e.ApprovalGranted, at: datetime) -> RunState:
+    return _decided(run, event.step, "approved", "succeed", at)
 
 
-def _approval_rejected(run: RunState, event: e.ApprovalRejected) -> RunState:
-    return _decided(run, event.step, "rejected", "fail", "rejected")
+def _approval_rejected(run: RunState, event: e.ApprovalRejected, at: datetime) -> RunState:
+    return _decided(run, event.step, "rejected", "fail", at)
 
 
-def _approval_bypassed(run: RunState, event: e.ApprovalBypassed) -> RunState:
-    return _decided(run, event.step, "bypassed", "bypass", "bypassed")
+def _approval_bypassed(run: RunState, event: e.ApprovalBypassed, at: datetime) -> RunState:
+    return _decided(run, event.step, "bypassed", "bypass", at)
 
 
-def _decided(run: RunState, step: str, status: str, change: StepChange, event: str) -> RunState:
-    return _waiting(_close_approval(_move(run, step, change, event), step, status))
+def _decided(run: RunState, step: str, status: str, change: StepChange, at: datetime) -> RunState:
+    return _waiting(_close_approval(_move(run, step, change, at, status), step, status))
 
 
-def _approval_expired(run: RunState, event: e.ApprovalExpired) -> RunState:
-    seen = run.seen | event_bit(run.index[event.step], "expired")
-    return replace(run, seen=seen)
+def _approval_expired(run: RunState, event: e.ApprovalExpired, at: datetime) -> RunState:
+    index = run.index[event.step]
+    if run.step_status(event.step) != RUNNING:  # a grant went stale: it is as if never given
+        run = _move(run, event.step, "lapse", at)
+        for word in ("approved", "bypassed"):
+            run = replace(run, seen=run.seen & ~event_bit(index, word))
+    run = replace(_forgotten(run, [event.step]), seen=run.seen | event_bit(index, "expired"))
+    if f"{event.step}.expired" in run.timed:
+        run = replace(run, times=_with(run.times, **{f"{event.step}.expired": at}))
+    for step in event.reset:
+        run = _move(run, step, "reset", at)
+        run = replace(run, seen=run.seen & ~event_bits(run.index[step]))
+    return _forgotten(run, event.reset)
 
 
 def _close_approval(run: RunState, step: str, status: str) -> RunState:
@@ -357,28 +465,47 @@ _END_CHANGES: Mapping[str, Any] = {
 }
 
 
-def _run_ended(run: RunState, event: e.RunEnded) -> RunState:
+def _run_ended(state: SessionState, event: e.RunEnded, at: datetime) -> SessionState:
+    """With the run end the requests about calls of its steps; a refusal outlives it."""
+    del at
+    run = _run(state)
     for step in run.approvals:
         run = _close_approval(run, step, "closed")
     status = run_after(run.status, _END_CHANGES[event.status])
-    return replace(run, status=status, end_reason=event.reason or run.end_reason)
+    run = replace(run, status=status, end_reason=event.reason or run.end_reason)
+    asks = {
+        name: ask
+        for name, ask in state.asks.items()
+        if ask.step is None or ask.status == "rejected"
+    }
+    return replace(state, run=run, asks=asks)
 
 
-EventT = TypeVar("EventT", bound=e.Event)
-_Handler = Callable[[SessionState, Any, datetime], SessionState]
-
-
-def _on_run(change: Callable[[RunState, EventT], RunState]) -> _Handler:
+def _on_run(change: Callable[[RunState, EventT, datetime], RunState]) -> _Handler:
     """A handler for an event that touches nothing but the active run."""
 
     def handle(state: SessionState, event: EventT, at: datetime) -> SessionState:
+        return replace(state, run=change(_run(state), event, at))
+
+    return handle
+
+
+def _untimed(
+    change: Callable[[RunState, EventT], RunState],
+) -> Callable[[RunState, EventT, datetime], RunState]:
+    """The same change, for which it does not matter when it happened."""
+
+    def handle(run: RunState, event: EventT, at: datetime) -> RunState:
         del at
-        return replace(state, run=change(_run(state), event))
+        return change(run, event)
 
     return handle
 
 
 _HANDLERS: Mapping[type, _Handler] = {
+    e.RulesAdopted: _rules_adopted,
+    e.InputsDeclared: _inputs_declared,
+    e.InputsReopened: _inputs_reopened,
     e.RunStarted: _run_started,
     e.CallDenied: _unchanged,
     e.CallDeferred: _call_deferred,
@@ -387,20 +514,22 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.CallFailed: _call_ended,
     e.CallBecameUnknown: _call_unknown,
     e.CallResolved: _call_resolved,
+    e.FactLearned: _fact_learned,
     e.StepSucceeded: _on_run(_step_succeeded),
     e.StepFailed: _on_run(_step_failed),
-    e.StepReturned: _on_run(_step_returned),
-    e.StepHeld: _on_run(_step_held),
-    e.StepReleased: _on_run(_step_released),
+    e.StepReturned: _step_returned_and_unlocked,
+    e.StepHeld: _on_run(_untimed(_step_held)),
+    e.StepReleased: _on_run(_untimed(_step_released)),
     e.StepSkipped: _on_run(_step_skipped),
-    e.StepsRedone: _on_run(_steps_redone),
-    e.StepCompensated: _on_run(_step_compensated),
+    e.StepsRedone: _on_run(_untimed(_steps_redone)),
+    e.StepCompensated: _on_run(_untimed(_step_compensated)),
     e.ApprovalOpened: _approval_opened,
-    e.ApprovalVoted: _approval_voted,
-    e.ApprovalGranted: _on_run(_approval_granted),
-    e.ApprovalRejected: _on_run(_approval_rejected),
+    e.ApprovalVoted: _on_request(_approval_voted),
+    e.ApprovalGranted: _on_request(_on_run(_approval_granted)),
+    e.ApprovalRejected: _on_request(_on_run(_approval_rejected)),
     e.ApprovalBypassed: _on_run(_approval_bypassed),
-    e.ApprovalExpired: _on_run(_approval_expired),
+    e.ApprovalExpired: _on_request(_on_run(_approval_expired)),
+    e.AskOpened: ask_opened,
     e.RunFailing: _run_failing,
-    e.RunEnded: _on_run(_run_ended),
+    e.RunEnded: _run_ended,
 }

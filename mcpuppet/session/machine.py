@@ -15,7 +15,7 @@ from transitions import Machine, MachineError
 
 from mcpuppet.workflow.marking import STATUS_NAMES
 
-StepChange = Literal["start", "succeed", "fail", "skip", "bypass", "again", "reset"]
+StepChange = Literal["start", "succeed", "fail", "skip", "bypass", "again", "reset", "lapse"]
 RunChange = Literal[
     "start",
     "wait",
@@ -51,6 +51,7 @@ STEP_MACHINE = _machine(
         ("bypass", "running", "bypassed"),
         ("again", "running", "pending"),
         ("skip", ["pending", "running"], "skipped"),
+        ("lapse", ["success", "bypassed"], "running"),
         ("reset", ["pending", "success", "failure", "skipped", "bypassed"], "pending"),
     ],
 )

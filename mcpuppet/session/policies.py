@@ -1,15 +1,30 @@
-"""The enforced rules of a workflow. A policy only ever refuses."""
+"""The enforced rules: what each policy says about one call. A policy only ever refuses, or asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from mcpuppet.session.call import Principal
-from mcpuppet.session.state import RunState
-from mcpuppet.workflow.compiler import CompiledPolicy, CompiledStep
-from mcpuppet.workflow.expression import EvaluationError
+from mcpuppet.session.amounts import amount_of, amount_text, total
+from mcpuppet.session.call import Call, Principal, digest_of
+from mcpuppet.session.reservations import (
+    Reserved,
+    Use,
+    first_moment_within,
+    lock_key,
+    use_key,
+    window_start,
+)
+from mcpuppet.session.state import RunState, SessionState
+from mcpuppet.session.verdict import Asked, Counted, Denied, Verdicts
+from mcpuppet.workflow.compiled import CompiledStep, Rulebook
+from mcpuppet.workflow.compiled_policy import CompiledPolicy
+from mcpuppet.workflow.definition import format_duration
+from mcpuppet.workflow.expression import EvaluationError, Expression
+from mcpuppet.workflow.hours import Hours
 from mcpuppet.workflow.marking import RUNNING, status_mask
 
 
@@ -17,44 +32,349 @@ from mcpuppet.workflow.marking import RUNNING, status_mask
 class Situation:
     """What a policy looks at when a call is asked for."""
 
-    run: RunState
+    book: Rulebook
+    state: SessionState
+    run: RunState | None
     step: CompiledStep | None
+    tool: str
     principal: Principal
-    variables: Callable[[], Mapping[str, Any]]
+    now: datetime
+    call: Call | None
+    """None when the question is whether any call of the tool could be legal."""
+    values: Callable[[], Mapping[str, Any]]
     """The expression variables, made when the first policy reads them."""
-    knows_arguments: bool
-    """False when the question is whether any call of the tool could be legal."""
+    reserved: Reserved
 
 
-def objection(policy: CompiledPolicy, situation: Situation) -> str | None:
-    """Why a policy refuses, in words for the caller; None when it does not."""
-    return _RULES[policy.kind](policy, situation)
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a policy does not let a call pass, and from when on it may."""
+
+    reason: str
+    legal_at: datetime | None = None
+    may_ask: bool = False
+    """Whether a person may agree to it all the same."""
 
 
-def _requires(policy: CompiledPolicy, situation: Situation) -> str | None:
-    if situation.run.seen & policy.events:
+_MOST_OPENINGS = 32
+"""How many opening times are tried before those of several policies count as never meeting."""
+
+
+@dataclass(slots=True)
+class Consultation:
+    """What all policies of a call say, and what the call counts for and holds."""
+
+    verdicts: list[Mapping[str, Any]] = field(default_factory=list)
+    objections: list[tuple[CompiledPolicy, Objection]] = field(default_factory=list)
+    asks: list[Asked] = field(default_factory=list)
+    uses: list[Counted] = field(default_factory=list)
+    locks: list[str] = field(default_factory=list)
+    hours: list[Hours] = field(default_factory=list)
+    """When the call may be made, whether or not it may be made now."""
+
+    @property
+    def told(self) -> Verdicts:
+        return tuple(self.verdicts)
+
+    def denied(self, book: str, step: str | None) -> Denied:
+        """The refusal that the first objection makes; it ends once none is left."""
+        policy, objection = self.objections[0]
+        return Denied(policy.id, objection.reason, step, self._legal_at(), self.told, book)
+
+    def _legal_at(self) -> datetime | None:
+        """When time alone will have ended every objection; None when it will not."""
+        moments = [one.legal_at for _, one in self.objections]
+        known = [moment for moment in moments if moment is not None]
+        at = max(known) if len(known) == len(moments) else None
+        for _ in range(_MOST_OPENINGS):
+            closed = next((one for one in self.hours if at and not one.open_at(at)), None)
+            if at is None or closed is None:
+                return at
+            at = closed.next_opening(at)
         return None
-    return f"{' or '.join(policy.words)} has to happen first"
+
+    def refusals(self, book: str, step: str | None) -> list[Denied]:
+        """Every objection and request as a refusal, objections first."""
+        denied = [
+            Denied(policy.id, one.reason, step, one.legal_at, self.told, book)
+            for policy, one in self.objections
+        ]
+        asked = [Denied(one.policy, one.reason, step, None, self.told, book) for one in self.asks]
+        return denied + asked
 
 
-def _forbidden_after(policy: CompiledPolicy, situation: Situation) -> str | None:
-    if not situation.run.seen & policy.events:
+def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consultation:
+    """Ask every policy that limits a call."""
+    found = Consultation()
+    for policy in policies:
+        objection = _RULES[policy.kind](policy, situation)
+        found.verdicts.append({"rule": policy.id, "ok": objection is None})
+        if policy.hours is not None:
+            found.hours.append(policy.hours)
+        if objection is not None and objection.may_ask and policy.ask is not None:
+            found.asks.append(_asked(policy, situation, objection.reason))
+        elif objection is not None:
+            found.objections.append((policy, objection))
+        if situation.call is not None:
+            _reserve(policy, situation, objection, found)
+    return found
+
+
+def _asked(policy: CompiledPolicy, situation: Situation, reason: str) -> Asked:
+    ask = policy.ask
+    assert ask is not None
+    shown = () if situation.call is None else tuple(_shown(ask.show, situation))
+    return Asked(policy.id, ask.roles, ask.lasts, reason, shown)
+
+
+def _shown(show: Iterable[Expression], situation: Situation) -> Iterable[tuple[str, Any]]:
+    for expression in show:
+        try:
+            yield expression.source, expression.evaluate(situation.values())
+        except EvaluationError:
+            yield expression.source, None
+
+
+def _reserve(
+    policy: CompiledPolicy,
+    situation: Situation,
+    objection: Objection | None,
+    found: Consultation,
+) -> None:
+    """Note what a call counts for, and what it holds while it is on its way."""
+    if policy.limit is not None:
+        try:
+            amount = _amount(policy, situation)
+        except ValueError:
+            return  # then the policy has objected, or only observes
+        found.uses.append(
+            Counted(
+                book=situation.book.name,
+                policy=policy.id,
+                scope=policy.limit.scope,
+                amount=amount,
+                key=use_key(situation.book.name, policy, situation.principal),
+                period=policy.limit.period,
+                most=policy.limit.most if objection is None else None,
+            )
+        )
+    elif policy.kind == "mutex" and policy.scope != "run" and objection is None:
+        found.locks.append(lock_key(situation.book.name, policy, situation.tool))
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def _requires(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    if situation.run is not None and situation.run.seen & policy.events:
         return None
-    return f"not allowed any more after {' or '.join(policy.words)}"
+    if policy.tool_events and _marked_at(policy, situation) is not None:
+        return None
+    return Objection(f"{_one_of(policy)} has to happen first{_for_same(policy)}")
 
 
-def _mutex(policy: CompiledPolicy, situation: Situation) -> str | None:
+def _forbidden_after(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    run = situation.run
+    happened = run is not None and run.seen & policy.events
+    if happened or _marked_at(policy, situation) is not None:
+        return Objection(f"not allowed any more after {_one_of(policy)}{_for_same(policy)}")
+    unknown = None if run is None else _unknown_step(policy, run)
+    if unknown is not None:
+        words = f"not allowed after {_one_of(policy)}, and what became of {unknown} is not known"
+        return Objection(words)
+    return None
+
+
+def _unknown_step(policy: CompiledPolicy, run: RunState) -> str | None:
+    """A step whose last call may have been one of a policy's events, until a person settles it."""
+    for word in policy.words:
+        step, _, event = word.rpartition(".")
+        hold = run.held.get(step)
+        if hold is not None and hold.call_id is not None and event in ("success", "failure"):
+            return step
+    return None
+
+
+def _within(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    moments = [] if situation.run is None else _times(policy, situation.run)
+    marked = _marked_at(policy, situation)
+    if marked is not None:
+        moments.append(marked)
+    limit = format_duration(policy.within)
+    if not moments:
+        return Objection(f"{_one_of(policy)} has to happen first, at most {limit} before")
+    if situation.now < max(moments) + policy.within:
+        return None
+    return Objection(f"{_one_of(policy)} happened more than {limit} ago")
+
+
+def _times(policy: CompiledPolicy, run: RunState) -> list[datetime]:
+    return [run.times[word] for word in policy.words if word in run.times]
+
+
+def _marked_at(policy: CompiledPolicy, situation: Situation) -> datetime | None:
+    """When the tool event that a policy asks about last happened, for these arguments."""
+    if not policy.tool_events:
+        return None
+    marks = situation.state.remembered(situation.book.name).marks
+    if policy.kind == "forbidden_after":  # more events than could be told apart
+        overflowed = marks.get(f"!{policy.id}")
+        if overflowed is not None:
+            return overflowed
+    if not policy.same:
+        return marks.get(policy.mark())
+    if situation.call is None:  # some arguments may do
+        wanted = policy.mark("")
+        if policy.kind == "forbidden_after":
+            return None
+        return max((at for name, at in marks.items() if name.startswith(wanted)), default=None)
+    return marks.get(policy.mark(same_digest(policy, situation.call.arguments)))
+
+
+def same_digest(policy: CompiledPolicy, arguments: Mapping[str, Any]) -> str:
+    """What makes two calls the same for a policy: the named arguments, missing ones as missing."""
+    values = [[name, _plain(arguments[name])] for name in policy.same if name in arguments]
+    return digest_of(values)[:32]
+
+
+def _plain(value: Any) -> Any:
+    """A value in the one spelling of all that are equal to it: 1.0 is 1, and true is neither."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _one_of(policy: CompiledPolicy) -> str:
+    return " or ".join(policy.words)
+
+
+def _for_same(policy: CompiledPolicy) -> str:
+    return f", for the same {' and '.join(policy.same)}" if policy.same else ""
+
+
+# --- limits and locks ---------------------------------------------------------------------------
+
+
+def _limit(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    limit = policy.limit
+    assert limit is not None
+    may_ask = policy.ask is not None
+    try:
+        amount = _amount(policy, situation)
+    except ValueError as error:
+        return Objection(str(error), may_ask=may_ask)
+    if limit.period is not None:
+        return _period_limit(policy, situation, amount)
+    used = _used(policy, situation)
+    if total((used, amount)) <= limit.most:
+        return None
+    return Objection(f"{_limit_words(policy)}, {_used_words(policy, used)}", may_ask=may_ask)
+
+
+def _period_limit(
+    policy: CompiledPolicy, situation: Situation, amount: Decimal
+) -> Objection | None:
+    limit = policy.limit
+    assert limit is not None
+    assert limit.period is not None
+    since = window_start(policy, situation.now)
+    counted = tuple(one for one in _uses(policy, situation) if since is None or one.at > since)
+    used = total(one.amount for one in counted)
+    if total((used, amount)) <= limit.most:
+        return None
+    at = first_moment_within(counted, amount, limit.most, limit.period)
+    words = f"{_limit_words(policy)}, {_used_words(policy, used)}"
+    return Objection(words, at, may_ask=policy.ask is not None)
+
+
+def _amount(policy: CompiledPolicy, situation: Situation) -> Decimal:
+    """What the call counts for; raises ValueError with a sentence where that cannot be told."""
+    assert policy.limit is not None
+    counted = policy.limit.amount
+    if counted is None:
+        return Decimal(1)
+    if situation.call is None:
+        return Decimal(0)
+    try:
+        return amount_of(counted.evaluate(situation.values()))
+    except EvaluationError as error:
+        raise ValueError(f"`{counted.source}` cannot be read: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"`{counted.source}` cannot be counted: {error}") from error
+
+
+def _used(policy: CompiledPolicy, situation: Situation) -> Decimal:
+    assert policy.limit is not None
+    match policy.limit.scope:
+        case "run":
+            run = situation.run
+            return Decimal(0 if run is None else run.used.get(policy.id, "0"))
+        case "session":
+            return Decimal(situation.state.used.get(f"{situation.book.name}/{policy.id}", "0"))
+        case _:
+            return total(one.amount for one in _uses(policy, situation))
+
+
+def _uses(policy: CompiledPolicy, situation: Situation) -> tuple[Use, ...]:
+    key = use_key(situation.book.name, policy, situation.principal)
+    return situation.reserved.uses(key, window_start(policy, situation.now))
+
+
+_SCOPE_WORDS = {"run": "in a run", "session": "in a session", "user": "for one user"}
+
+
+def _limit_words(policy: CompiledPolicy) -> str:
+    limit = policy.limit
+    assert limit is not None
+    if limit.period is None:
+        span = _SCOPE_WORDS[limit.scope]
+    else:
+        span = f"within {format_duration(limit.period)}"
+    most = amount_text(limit.most)
+    if limit.amount is not None:
+        return f"{limit.amount.source} may come to at most {most} {span}"
+    return f"allowed at most {'once' if limit.most == 1 else f'{most} times'} {span}"
+
+
+def _used_words(policy: CompiledPolicy, used: Decimal) -> str:
+    assert policy.limit is not None
+    if policy.limit.amount is None and used >= policy.limit.most:
+        return "and used up"
+    return f"and {amount_text(used)} is used already"
+
+
+def _mutex(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    if policy.scope != "run":
+        return _lock(policy, situation)
+    run = situation.run
+    if run is None:
+        return None
     others = policy.running
     if situation.step is not None:
         others &= ~status_mask(situation.step.index, RUNNING)
-    if not situation.run.marking & others or _only_exempt_run(policy, situation):
+    if not run.marking & others or _only_exempt_run(policy, situation, run):
         return None
-    return f"only one of {', '.join(policy.words)} may run at a time"
+    return Objection(f"only one of {', '.join(policy.words)} may run at a time")
 
 
-def _only_exempt_run(policy: CompiledPolicy, situation: Situation) -> bool:
+def _lock(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    key, state = lock_key(situation.book.name, policy, situation.tool), situation.state
+    holder = situation.reserved.holder(key)
+    if holder is None:
+        return None
+    is_own = holder.session_id == state.session_id
+    if is_own and (key, holder.call_id) not in state.locks:
+        return None  # it has ended in this very change
+    where = "of this session" if is_own else "elsewhere"
+    names = ", ".join(policy.words)
+    return Objection(f"only one of {names} may run at a time; one {where} has not ended yet")
+
+
+def _only_exempt_run(policy: CompiledPolicy, situation: Situation, run: RunState) -> bool:
     """Whether the running steps were all called by a tool that the policy does not cover."""
-    run, own = situation.run, None if situation.step is None else situation.step.id
+    own = None if situation.step is None else situation.step.id
     return bool(policy.exempt) and all(
         (name, run.current[name].tool) in policy.exempt
         for name in policy.words
@@ -62,37 +382,58 @@ def _only_exempt_run(policy: CompiledPolicy, situation: Situation) -> bool:
     )
 
 
-def _at_most(policy: CompiledPolicy, situation: Situation) -> str | None:
-    if situation.run.count(f"policy:{policy.id}") < policy.limit:
+# --- time, people, values -----------------------------------------------------------------------
+
+
+def _hours(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    hours = policy.hours
+    assert hours is not None
+    if hours.open_at(situation.now):
         return None
-    times = "once" if policy.limit == 1 else f"{policy.limit} times"
-    return f"allowed at most {times} in a run, and used up"
+    opens = hours.next_opening(situation.now)
+    return Objection(f"allowed {hours.source} only", opens)
 
 
-def _roles(policy: CompiledPolicy, situation: Situation) -> str | None:
+def _roles(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     if policy.roles & situation.principal.roles:
         return None
-    return (
-        f"only for the role {' or '.join(policy.words)}; {situation.principal.name} has none of it"
-    )
+    who = situation.principal.name
+    return Objection(f"only for the role {' or '.join(policy.words)}; {who} has none of it")
 
 
-def _check(policy: CompiledPolicy, situation: Situation) -> str | None:
+def _check(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     assert policy.check is not None
-    if not situation.knows_arguments and policy.reads_arguments:
+    if situation.call is None and policy.reads_arguments:
         return None
     try:
-        holds = policy.check.evaluate_bool(situation.variables())
+        holds = policy.check.evaluate_bool(situation.values())
     except EvaluationError as error:
-        return f"`{policy.check.source}` cannot be evaluated: {error}"
-    return None if holds else f"`{policy.check.source}` does not hold"
+        return Objection(f"`{policy.check.source}` cannot be evaluated: {error}")
+    return None if holds else Objection(f"`{policy.check.source}` does not hold")
 
 
-_RULES: Mapping[str, Callable[[CompiledPolicy, Situation], str | None]] = {
+def _ask(policy: CompiledPolicy, situation: Situation) -> Objection | None:
+    """Asks unless something holds; what cannot be told to hold does not."""
+    unless = policy.unless
+    if unless is None:
+        return Objection("a person has to agree", may_ask=True)
+    if situation.call is None and policy.reads_arguments:
+        return Objection("a person may have to agree", may_ask=True)
+    try:
+        holds = unless.evaluate_bool(situation.values())
+    except EvaluationError as error:
+        return Objection(f"`{unless.source}` cannot be told to hold: {error}", may_ask=True)
+    return None if holds else Objection(f"`{unless.source}` does not hold", may_ask=True)
+
+
+_RULES: Mapping[str, Callable[[CompiledPolicy, Situation], Objection | None]] = {
     "requires": _requires,
     "forbidden_after": _forbidden_after,
+    "within": _within,
+    "limit": _limit,
     "mutex": _mutex,
-    "at_most": _at_most,
+    "hours": _hours,
     "roles": _roles,
     "check": _check,
+    "ask": _ask,
 }

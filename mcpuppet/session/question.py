@@ -15,9 +15,10 @@ from typing import Any
 from mcpuppet.session.call import Call, Principal, call_digest
 from mcpuppet.session.environment import variables
 from mcpuppet.session.events import Purpose
-from mcpuppet.session.policies import Situation, objection
+from mcpuppet.session.policies import Consultation, Situation, consult
+from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
-from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Decision, Denied, Verdicts
+from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied, StepDecision, Verdicts
 from mcpuppet.workflow.compiler import ArgumentCheck, CompiledStep, CompiledWorkflow
 from mcpuppet.workflow.expression import EvaluationError
 from mcpuppet.workflow.json_values import json_equal
@@ -45,15 +46,16 @@ class Question(ABC):
     tool: str
     principal: Principal
     now: datetime
+    reserved: Reserved
 
     purpose: Purpose = "step"
 
     @abstractmethod
-    def answer(self, call: Call | None) -> Decision:
+    def answer(self, call: Call | None) -> StepDecision:
         """The decision on a call, or on the most favourable call there is."""
 
     def refuse(self, rule: str, reason: str, legal_at: datetime | None = None) -> Denied:
-        return Denied(rule, reason, self.step.id, legal_at)
+        return Denied(rule, reason, self.step.id, legal_at, book=self.workflow.name)
 
     def variables(self, call: Call | None) -> Callable[[], Mapping[str, Any]]:
         """The expression variables, made once and only when something reads them."""
@@ -64,7 +66,12 @@ class Question(ABC):
                 arguments = None if call is None else call.arguments
                 made.append(
                     variables(
-                        self.workflow, self.run, arguments=arguments, principal=self.principal
+                        self.workflow,
+                        self.run,
+                        state=self.state,
+                        arguments=arguments,
+                        principal=self.principal,
+                        now=self.now,
                     )
                 )
             return made[0]
@@ -73,22 +80,24 @@ class Question(ABC):
 
     def policies(
         self, scope: str, call: Call | None, values: Callable[[], Mapping[str, Any]]
-    ) -> tuple[Verdicts, tuple[str, ...], Denied | None]:
-        """What each policy says, which counters the call raises, and the first objection."""
+    ) -> Consultation:
+        """What every policy of the call says, what it counts for, and what it holds."""
         policies = self.workflow.policies.get((scope, self.tool), ())
         if not policies:
-            return (), (), None
-        step = self.step if scope else None
-        situation = Situation(self.run, step, self.principal, values, call is not None)
-        verdicts: list[Mapping[str, Any]] = []
-        for policy in policies:
-            reason = objection(policy, situation)
-            verdicts.append({"rule": policy.id, "ok": reason is None})
-            if reason is not None:
-                denied = Denied(policy.id, reason, self.step.id, None, tuple(verdicts))
-                return tuple(verdicts), (), denied
-        counts = tuple(policy.id for policy in policies if policy.kind == "at_most")
-        return tuple(verdicts), counts, None
+            return Consultation()
+        situation = Situation(
+            book=self.workflow,
+            state=self.state,
+            run=self.run,
+            step=self.step if scope else None,
+            tool=self.tool,
+            principal=self.principal,
+            now=self.now,
+            call=call,
+            values=values,
+            reserved=self.reserved,
+        )
+        return consult(policies, situation)
 
     def digest(self, call: Call | None) -> str:
         if call is None:
@@ -100,7 +109,7 @@ class Question(ABC):
 class StepQuestion(Question):
     """May this tool be called as this step?"""
 
-    def answer(self, call: Call | None) -> Decision:
+    def answer(self, call: Call | None) -> StepDecision:
         refusal = self._status() or self._turn()
         if refusal is not None:
             return refusal
@@ -115,13 +124,22 @@ class StepQuestion(Question):
         grants = self._grants(call, digest, values)
         if isinstance(grants, Denied):
             return grants
-        verdicts, counts, denied = self.policies(self.step.id, call, values)
-        if denied is not None:
-            return denied
+        found = self.policies(self.step.id, call, values)
+        if found.objections:
+            return found.denied(self.workflow.name, self.step.id)
         if asked:
-            return self._ask(asked[0], call, digest, verdicts)
-        attempt = self.run.count(f"attempt:{self.step.id}") + 1
-        return Allowed("step", self.step.id, digest, attempt, counts, grants, verdicts)
+            return self._ask(asked[0], call, digest, found.told)
+        return Allowed(
+            "step",
+            self.step.id,
+            digest,
+            attempt=self.run.count(f"attempt:{self.step.id}") + 1,
+            uses=tuple(found.uses),
+            locks=tuple(found.locks),
+            grants=grants,
+            verdicts=found.told,
+            asks=tuple(found.asks),
+        )
 
     def _status(self) -> Denied | None:
         step, run = self.step, self.run
@@ -234,7 +252,7 @@ class StepQuestion(Question):
 
     def _ask(
         self, approval: ApprovalState, call: Call | None, digest: str, verdicts: Verdicts
-    ) -> Decision:
+    ) -> Denied | ApprovalNeeded:
         shown = approval.shown_for(self.step.id)
         if call is not None and shown is not None and shown.digest != digest and approval.votes:
             return self.refuse(
@@ -258,7 +276,7 @@ class CompensationQuestion(Question):
 
     purpose: Purpose = "compensation"
 
-    def answer(self, call: Call | None) -> Decision:
+    def answer(self, call: Call | None) -> StepDecision:
         compensation = self.step.compensation
         assert compensation is not None
         refusal = self._offer()
@@ -271,11 +289,17 @@ class CompensationQuestion(Question):
             )
             if problem is not None:
                 return self.refuse("args", problem)
-        verdicts, counts, denied = self.policies("", call, values)
-        if denied is not None:
-            return denied
+        found = self.policies("", call, values)
+        if found.objections:
+            return found.denied(self.workflow.name, self.step.id)
         return Allowed(
-            "compensation", self.step.id, self.digest(call), counts=counts, verdicts=verdicts
+            "compensation",
+            self.step.id,
+            self.digest(call),
+            uses=tuple(found.uses),
+            locks=tuple(found.locks),
+            verdicts=found.told,
+            asks=tuple(found.asks),
         )
 
     def _offer(self) -> Denied | None:

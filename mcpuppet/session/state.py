@@ -50,6 +50,70 @@ class ApprovalState:
 
 
 @dataclass(frozen=True, slots=True)
+class AskState:
+    """A person is asked about one call: by which policies, what is shown, who has agreed."""
+
+    approval_id: str
+    step: str | None
+    tool: str
+    arguments: Mapping[str, Any]
+    digest: str
+    policies: Mapping[str, tuple[str, ...]]
+    """For each policy that asks the roles of which one has to agree."""
+    show: tuple[Mapping[str, Any], ...]
+    requested_by: str
+    opened_at: datetime
+    expires_at: datetime
+    status: str = "open"
+    """open | approved | rejected"""
+    votes: tuple[tuple[str, str], ...] = ()
+    """(person, digest of the content that the person saw)."""
+    agreed: frozenset[str] = frozenset()
+    """The policies for which somebody with a fitting role has agreed."""
+    reason: str = ""
+    """Why it was rejected."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All roles that may take part in the decision."""
+        return tuple(dict.fromkeys(role for roles in self.policies.values() for role in roles))
+
+
+@dataclass(frozen=True, slots=True)
+class FactState:
+    """What a session remembers of one fact."""
+
+    keyed: Mapping[str, Any] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    """The keys, the one learned first first: a snapshot does not keep the order of a mapping."""
+    values: tuple[Any, ...] = ()
+    known: bool = False
+    """Whether there was a read since the session began, or since the fact was last outdated."""
+    overflowed: bool = False
+    """There was more than the fact may hold: what is not in it may exist all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a session remembers for the policies of one workflow or rules file."""
+
+    marks: Mapping[str, datetime] = field(default_factory=dict)
+    """When the events of tools that policies ask about last happened."""
+    facts: Mapping[str, FactState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RulesState:
+    """The rules file that governs a session, and the inputs it was told."""
+
+    name: str
+    version: str
+    hash: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Why a step waits for a person, and the call it is about, if it is about one."""
 
@@ -80,6 +144,11 @@ class OpenCall:
     run_id: str | None
     """The run it was made in; a later run of the session has nothing to do with it."""
     unknown: bool = False
+    locks: tuple[str, ...] = ()
+    """What it keeps other sessions' calls from holding."""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    forgets: Mapping[str, Any] = field(default_factory=dict)
+    feeds: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +178,11 @@ class RunState:
     approvals: Mapping[str, ApprovalState] = field(default_factory=dict)
     """The latest request of each approval step, by step id."""
     compensated: frozenset[str] = frozenset()
+    timed: frozenset[str] = frozenset()
+    """The events, as `step.event`, whose time is kept."""
+    times: Mapping[str, datetime] = field(default_factory=dict)
+    used: Mapping[str, str] = field(default_factory=dict)
+    """For each policy with a limit per run how much was used, as decimal text."""
     ends_as: str | None = None
     failing_since: datetime | None = None
     end_reason: str | None = None
@@ -143,7 +217,30 @@ class SessionState:
     run: RunState | None = None
     calls: Mapping[str, OpenCall] = field(default_factory=dict)
     runs: int = 0
+    rules: RulesState | None = None
+    exposed: bool = False
+    """Whether a result of a tool has reached the model since inputs could last be given."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """The inputs that were fixed before any result reached the model."""
+    memory: Mapping[str, Memory] = field(default_factory=dict)
+    """What is remembered, per workflow or rules file."""
+    used: Mapping[str, str] = field(default_factory=dict)
+    """How much was used of limits per session, by `book/policy`, as decimal text."""
+    asks: Mapping[str, AskState] = field(default_factory=dict)
+    """The requests about single calls that are open, granted and not used yet, or rejected."""
 
     @property
     def active_run(self) -> RunState | None:
         return self.run if self.run is not None and not self.run.ended else None
+
+    @property
+    def locks(self) -> frozenset[tuple[str, str]]:
+        """Everything that the session's open calls hold, as (lock, call id)."""
+        return frozenset((lock, one.call_id) for one in self.calls.values() for lock in one.locks)
+
+    def remembered(self, book: str) -> Memory:
+        """What is remembered for a workflow or rules file."""
+        return self.memory.get(book) or _NOTHING
+
+
+_NOTHING = Memory()

@@ -4,26 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from mcpuppet.session.events import Purpose
+from mcpuppet.workflow.compiled_policy import LimitScope
 
 Verdicts = tuple[Mapping[str, Any], ...]
 """For each policy that was asked: `{"rule": id, "ok": bool}`."""
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What a call counts for under one limit."""
+
+    book: str
+    policy: str
+    scope: LimitScope
+    amount: Decimal
+    key: str
+    """Under which name it is counted across sessions, where it is."""
+    period: timedelta | None
+    most: Decimal | None
+    """The limit; None where it is only counted, as a person agreed or rules only observe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One policy that wants a person to agree to a call."""
+
+    policy: str
+    roles: tuple[str, ...]
+    lasts: timedelta
+    reason: str
+    show: tuple[tuple[str, Any], ...]
+    """(expression, value) pairs that the person is shown first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Allowed:
-    """The call may be made now."""
+    """The call may be made now; with `asks` only after people have agreed to it."""
 
     purpose: Purpose
     step: str | None
     digest: str
     attempt: int = 1
-    counts: tuple[str, ...] = ()
+    uses: tuple[Counted, ...] = ()
+    locks: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
     verdicts: Verdicts = ()
+    asks: tuple[Asked, ...] = ()
+    would_have_denied: Verdicts = ()
+    """What only observing rules objected to: `{"book", "rule", "reason"}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +69,37 @@ class Denied:
     step: str | None = None
     legal_at: datetime | None = None
     verdicts: Verdicts = ()
+    book: str = ""
+    """The workflow or rules file whose rule it is; empty for those of the gateway itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeeded:
-    """The call would be allowed if an open approval were granted."""
+    """The call would be allowed if an open request were granted."""
 
-    step: str
+    step: str | None
     approval_id: str
     approval_step: str
+    """The approval step, or the policies that ask."""
     digest: str
     roles: tuple[str, ...]
     expires_at: datetime
     verdicts: Verdicts = ()
 
 
-Decision = Allowed | Denied | ApprovalNeeded
+@dataclass(frozen=True, slots=True)
+class AskNeeded:
+    """The call would be allowed if people agreed, and nobody has been asked yet."""
+
+    step: str | None
+    digest: str
+    asks: tuple[Asked, ...]
+    verdicts: Verdicts = ()
+
+
+StepDecision = Allowed | Denied | ApprovalNeeded
+"""What a workflow says, before people are asked about the single call."""
+Decision = StepDecision | AskNeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +109,5 @@ class LegalCall:
     tool: str
     step: str | None
     purpose: Purpose
+    asks: bool = False
+    """Whether a person may have to agree, depending on the arguments."""

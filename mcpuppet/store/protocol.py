@@ -1,20 +1,41 @@
 """What every store can do, and the values that pass in and out of it.
 
 A store keeps, for each session, a chain of sealed records, the state they fold to and the few
-index rows that lists and the sweeper need; it changes them together or not at all. It deliberately
-does not know what an event means, what a state contains or who may do what.
+index rows that lists and the sweeper need; it changes them together or not at all. With them it
+reserves what sessions share: uses that are counted, locks that one call holds. It deliberately does
+not know what an event means, what a state contains or who may do what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from mcpuppet.audit.reader import SessionReader
 from mcpuppet.audit.record import GENESIS
+from mcpuppet.session.amounts import require_amount
+from mcpuppet.session.reservations import LockHolder, Reservations, Use
+
+__all__ = [
+    "NEW_SESSION",
+    "ApprovalRow",
+    "Head",
+    "LockClaim",
+    "LockHolder",
+    "NewRecord",
+    "Reservations",
+    "SessionIndex",
+    "SessionRow",
+    "Store",
+    "StoredSession",
+    "Use",
+    "UseClaim",
+    "User",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +118,42 @@ class User:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class UseClaim:
+    """Count `amount` under `key`, if it and the uses after `since` come to no more than `at_most`.
+
+    `since` is None for a key that counts for ever. One key always has the same length of window:
+    uses that are outside of one claim's window are kept for no other. Uses after `at` count, for
+    clocks can be set back. With `at_most` None the claim is never refused, as when a person
+    approved going over. ValueError: `amount` cannot be counted (see `require_amount`),
+    `at_most` is not finite, or the use would be outside its own window.
+    """
+
+    key: str
+    at: datetime
+    amount: Decimal
+    since: datetime | None
+    at_most: Decimal | None
+
+    def __post_init__(self) -> None:
+        require_amount(self.amount)
+        if self.at_most is not None and not self.at_most.is_finite():
+            raise ValueError(f"{self.at_most} is not a limit: finite numbers are, and None")
+        if self.since is not None and self.since >= self.at:
+            raise ValueError(f"a use at {self.at} is not in a window that opens after {self.since}")
+
+
+@dataclass(frozen=True, slots=True)
+class LockClaim:
+    """Hold `key` for a call of the session until it is released.
+
+    Refused while another call holds it; a call may claim again what it holds.
+    """
+
+    key: str
+    call_id: str
+
+
 class Store(Protocol):
     """Every method raises StoreError, with the engine's reason, if the store cannot be used."""
 
@@ -115,6 +172,9 @@ class Store(Protocol):
         records: Sequence[NewRecord],
         state: bytes,
         index: SessionIndex,
+        *,
+        claims: Sequence[UseClaim | LockClaim] = (),
+        releases: Collection[str] = (),
     ) -> Head:
         """Seal at least one record onto `expect` and replace state and index, all or nothing.
 
@@ -122,6 +182,18 @@ class Store(Protocol):
         `expect` (NEW_SESSION for a session that must not exist yet), and InvalidInputError if a
         record's data cannot be recorded. A caller that is cancelled while it waits must load the
         session to learn whether the append took place.
+
+        With it the locks of `releases` are given up, where this session holds them, and then the
+        `claims` are reserved, in their order; ClaimRefusedError if one does not hold (any more).
+        """
+        ...
+
+    async def reservations(
+        self, uses: Mapping[str, datetime | None], locks: Collection[str]
+    ) -> Reservations:
+        """What is reserved at one moment: the uses after the time given for each key, and locks.
+
+        The time is None for a key that counts for ever.
         """
         ...
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -23,15 +23,19 @@ import apsw
 
 from mcpuppet.audit.record import Record, seal
 from mcpuppet.errors import SessionChangedError, StoreError
+from mcpuppet.store import reservations
 from mcpuppet.store import sqlite_reader as rows
 from mcpuppet.store.protocol import (
     NEW_SESSION,
     ApprovalRow,
     Head,
+    LockClaim,
     NewRecord,
+    Reservations,
     SessionIndex,
     SessionRow,
     StoredSession,
+    UseClaim,
     User,
 )
 from mcpuppet.store.sqlite_file import ensure_store, open_reader, store_errors
@@ -80,6 +84,9 @@ class SqliteStore:
         records: Sequence[NewRecord],
         state: bytes,
         index: SessionIndex,
+        *,
+        claims: Sequence[UseClaim | LockClaim] = (),
+        releases: Collection[str] = (),
     ) -> Head:
         if not records:
             raise ValueError("an append without a record would change a session unrecorded")
@@ -92,9 +99,18 @@ class SqliteStore:
                 raise SessionChangedError(session_id, expect.seq)
             _insert_records(connection, sealed)
             _replace_approvals(connection, session_id, index.open_approvals)
+            reservations.release(connection, session_id, releases)
+            reservations.claim(connection, session_id, expect.seq, claims)
             return head
 
         return await self._writer.run(job)
+
+    async def reservations(
+        self, uses: Mapping[str, datetime | None], locks: Collection[str]
+    ) -> Reservations:
+        connection = await self._connected()
+        with store_errors(self._path):
+            return reservations.read(connection, uses, locks)
 
     async def put_workflow(self, workflow_hash: str, name: str, version: str, text: str) -> None:
         kept = await self.workflow_text(workflow_hash)
@@ -171,10 +187,14 @@ class SqliteStore:
 
     async def _read(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
         """All rows at once: a cursor left half-read would hold on to an old view of the file."""
+        connection = await self._connected()
+        with store_errors(self._path):
+            return connection.execute(sql, values).fetchall()
+
+    async def _connected(self) -> apsw.Connection:
         if self._reading is None:
             self._reading = await self._open()
-        with store_errors(self._path):
-            return self._reading.execute(sql, values).fetchall()
+        return self._reading
 
     async def _open(self) -> apsw.Connection:
         self._writer.require_open()

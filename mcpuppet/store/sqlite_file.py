@@ -20,12 +20,11 @@ import filelock
 from mcpuppet.errors import StoreError
 
 APPLICATION_ID = 0x4D435050
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_MS = 5_000
 OLDEST_SQLITE = 3_051_003
 """3.51.3: older builds can corrupt a file whose write-ahead log two connections reset at once."""
 
-_SCHEMA = """
+_RECORDS = """
 CREATE TABLE session(
   id TEXT PRIMARY KEY,
   seq INTEGER NOT NULL,
@@ -83,9 +82,42 @@ CREATE TABLE user(
 ) STRICT;
 """
 
+_RESERVATIONS = """
+-- Amounts are exact decimal numbers in plain digits; n tells apart the uses of one moment.
+CREATE TABLE counted_use(
+  key TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  amount TEXT NOT NULL,
+  PRIMARY KEY(key, at, n)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counted_use_other ON counted_use(key, amount) WHERE amount<>'1';
+
+-- The keys that count for ever: the total of their uses and the time of the last.
+CREATE TABLE counted_total(
+  key TEXT PRIMARY KEY,
+  at INTEGER NOT NULL,
+  amount TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A lock outlives the process that took it: whether its call had an effect may still be unknown.
+CREATE TABLE held_lock(
+  key TEXT PRIMARY KEY,
+  session TEXT NOT NULL REFERENCES session(id),
+  call TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_STEPS = (_RECORDS, _RESERVATIONS)
+"""What leads from each version to the next, starting with an empty file; never changed again."""
+SCHEMA_VERSION = len(_STEPS)
+
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Open the store for writing, creating directory (0700), file (0600) and tables as needed."""
+    """Open the store for writing, creating directory (0700), file (0600) and tables as needed.
+
+    A store of an older version is brought up to this one.
+    """
     require_sqlite(apsw.sqlite_lib_version())
     with store_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,12 +126,15 @@ def open_writer(path: Path) -> apsw.Connection:
 
 
 def ensure_store(path: Path) -> None:
-    """Create the store if it is not there, and check it; needs no write lock if it is."""
+    """Create or upgrade the store as needed, and check it; needs no write lock if it is right."""
     open_writer(path).close()
 
 
 def open_reader(path: Path) -> apsw.Connection:
-    """Open an existing store for reading; the connection cannot write."""
+    """Open an existing store for reading; the connection cannot write.
+
+    The store may be of an older version: it then lacks the tables of the later ones.
+    """
     require_sqlite(apsw.sqlite_lib_version())
     with store_errors(path):
         if not path.exists():
@@ -147,7 +182,7 @@ def _closed_on_error(connection: apsw.Connection, path: Path, *, writing: bool) 
         if writing:
             _prepare_writer(connection, path)
         else:
-            _require_schema(connection, path)
+            _required_version(connection, path)
     except (apsw.Error, StoreError):
         connection.close()
         raise
@@ -157,26 +192,27 @@ def _closed_on_error(connection: apsw.Connection, path: Path, *, writing: bool) 
 def _prepare_writer(connection: apsw.Connection, path: Path) -> None:
     # The file is looked at before anything is changed: one that is not ours stays as it is.
     empty = _one(connection, "SELECT count(*) FROM sqlite_schema") == 0
-    if not empty:
-        _require_schema(connection, path)
+    version = 0 if empty else _required_version(connection, path)
     if _one(connection, "PRAGMA journal_mode=WAL") != "wal":
         raise StoreError(f"the file system of {path} does not support SQLite's write-ahead log")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.wal_autocheckpoint(0)  # see GroupWriter: one process at a time, under the lock
-    if empty:
-        _create_tables(connection)
+    if version < SCHEMA_VERSION:
+        _upgrade(connection, version)
 
 
-def _create_tables(connection: apsw.Connection) -> None:
-    with connection:
-        connection.execute(_SCHEMA)
+def _upgrade(connection: apsw.Connection, version: int) -> None:
+    with connection:  # one transaction: the file is of the one version or the other
+        for step in _STEPS[version:]:
+            connection.execute(step)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
-def _require_schema(connection: apsw.Connection, path: Path) -> None:
+def _required_version(connection: apsw.Connection, path: Path) -> int:
+    """The version of the store's tables, if they are a store's and this program knows them."""
     if _one(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise StoreError(f"{path} is an SQLite file, but not an MCPuppet store")
     version = int(str(_one(connection, "PRAGMA user_version")))
@@ -185,6 +221,11 @@ def _require_schema(connection: apsw.Connection, path: Path) -> None:
             f"the store {path} was written by a newer MCPuppet (format {version}); "
             f"this one reads formats up to {SCHEMA_VERSION}: update mcpuppet"
         )
+    if version < 1:
+        raise StoreError(
+            f"the store {path} is damaged: it has no format {version}, they start at 1"
+        )
+    return version
 
 
 def _one(connection: apsw.Connection, sql: str) -> apsw.SQLiteValue:

@@ -22,6 +22,8 @@ Row = tuple[Any, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_OBSERVED = b'"would_have_denied":[{'
+"""What the body of a call that observing rules objected to holds; `audit.record.seal` writes it."""
 
 
 def to_micros(at: datetime) -> int:
@@ -69,6 +71,18 @@ class SqliteReader:
         sql = "SELECT seq, body, hash FROM record WHERE session=? ORDER BY seq"
         for seq, body, digest in self._rows(sql, session_id):
             yield Record(session_id, seq, body, digest)
+
+    def observed(self, session_id: str | None = None) -> Iterator[Record]:
+        """The records that may tell of rules which only observed, in the order of commits.
+
+        Found by the bytes that such a body has: one pass over the records, none of them parsed.
+        """
+        sql = "SELECT session, seq, body, hash FROM record WHERE instr(body, ?)"
+        values: tuple[apsw.SQLiteValue, ...] = (_OBSERVED,)
+        if session_id is not None:
+            sql, values = f"{sql} AND session=?", (_OBSERVED, session_id)
+        for session, seq, body, digest in self._rows(f"{sql} ORDER BY position", *values):
+            yield Record(session, seq, body, digest)
 
     def head(self, session_id: str) -> tuple[int, bytes] | None:
         """The (seq, hash) kept with the session, apart from its records."""

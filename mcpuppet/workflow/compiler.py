@@ -9,23 +9,43 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from mcpuppet.workflow.compiled import (
+    RETRY_ON_UNKNOWN,
+    ArgumentCheck,
+    CompiledCompensation,
+    CompiledRules,
+    CompiledStep,
+    CompiledWorkflow,
+    Freshness,
+    Need,
+    Rulebook,
+    delay_before,
+    longest_wait,
+    step_tools,
+)
+from mcpuppet.workflow.compiled_policy import (
+    ASK_LASTS,
+    CompiledAsk,
+    CompiledPolicy,
+    compile_fact,
+    compile_policy,
+)
 from mcpuppet.workflow.definition import (
-    Approval,
     ArgumentRule,
     Compensate,
+    Definition,
     Equals,
-    Policy,
     Redo,
-    Repeat,
     Retry,
+    RulesDefinition,
+    Schema,
     Step,
     WorkflowDefinition,
+    expand_sets,
 )
 from mcpuppet.workflow.expression import Expression
 from mcpuppet.workflow.marking import (
@@ -35,181 +55,27 @@ from mcpuppet.workflow.marking import (
     OUTCOME_STATUS,
     RUNNING,
     SUCCESS,
-    event_bit,
     status_mask,
     status_masks,
 )
-from mcpuppet.workflow.schema import CompiledSchema, compile_schema
+from mcpuppet.workflow.schema import compile_schema
 
-RETRY_ON_UNKNOWN = Retry(attempts=3)
-"""The attempts of a step with `on_unknown: retry` and no `retry` of its own."""
-LONGEST_WAIT_INSIDE = timedelta(seconds=20)
-"""Retries whose waits add up to no more than this happen inside one call of the client."""
-
-PolicyKind = Literal["requires", "mutex", "forbidden_after", "at_most", "roles", "check"]
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One needed step, and the statuses of it (as marking bits) that satisfy or kill the need."""
-
-    step: int
-    words: tuple[str, ...]
-    satisfied: int
-    dead: int
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentCheck:
-    """What one argument must be: equal to an expression, or valid under a schema."""
-
-    name: str
-    equals: Expression | None
-    schema: CompiledSchema | None
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledPolicy:
-    """One enforced rule, its step names and events turned into bits."""
-
-    id: str
-    kind: PolicyKind
-    events: int = 0
-    """Sticky event bits: of which one must (requires) or none may (forbidden_after) be set."""
-    words: tuple[str, ...] = ()
-    """The events or roles as written, for the sentence of a refusal."""
-    running: int = 0
-    """Marking bits of the steps that must not be running (mutex)."""
-    exempt: frozenset[tuple[str, str]] = frozenset()
-    """(step, tool) of such steps that the policy does not cover: they have several tools."""
-    limit: int = 0
-    roles: frozenset[str] = frozenset()
-    check: Expression | None = None
-
-    @property
-    def reads_arguments(self) -> bool:
-        return self.check is not None and any(path[0] == "args" for path in self.check.references)
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledCompensation:
-    """The call that undoes a step, offered while the run is failing."""
-
-    tool: str
-    args: tuple[ArgumentCheck, ...] | None
-    args_open: bool
-    waits_for: tuple[int, ...]
-    """Steps that depend on this one and have a compensation of their own: they go first."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledStep:
-    """One step, ready to be decided on."""
-
-    id: str
-    index: int
-    title: str
-    tools: tuple[str, ...]
-    approval: Approval | None
-    needs: tuple[Need, ...]
-    any_join: bool
-    when: Expression | None
-    args: tuple[ArgumentCheck, ...] | None
-    args_open: bool
-    returns: tuple[tuple[str, CompiledSchema], ...]
-    success: Expression | None
-    timeout: timedelta | None
-    retry: Retry | None
-    repeat: Repeat | None
-    redo: Redo | None
-    failure_is_handled: bool
-    retries_unknown: bool
-    compensation: CompiledCompensation | None
-    finally_: bool
-    optional: bool
-    approvals: tuple[int, ...]
-    """Approval steps whose grant a call of this step uses up."""
-    kept: frozenset[str] | None
-    """Result fields that some expression reads; None keeps the whole result."""
-
-    def needs_hold(self, marking: int) -> bool:
-        """Whether every need (or, with `join: any`, one of them) is satisfied."""
-        if self.any_join:
-            return any(marking & need.satisfied for need in self.needs)
-        return all(marking & need.satisfied for need in self.needs)
-
-    def needs_are_dead(self, marking: int) -> bool:
-        """Whether the needs can no longer hold, short of a redo."""
-        if self.any_join:
-            return all(marking & need.dead for need in self.needs)
-        return any(marking & need.dead for need in self.needs)
-
-    @property
-    def retries_inside(self) -> bool:
-        """Whether a failed attempt is repeated within the client's own call."""
-        return self.retry is not None and longest_wait(self.retry) <= LONGEST_WAIT_INSIDE
-
-
-@dataclass(frozen=True)
-class CompiledWorkflow:
-    """The rules as executed, identified by name, version and the hash of their text."""
-
-    name: str
-    version: str
-    hash: str
-    """SHA-256 of the workflow's text, in hex."""
-    text: str
-    definition: WorkflowDefinition
-    steps: tuple[CompiledStep, ...]
-    index: Mapping[str, int]
-    by_tool: Mapping[str, tuple[CompiledStep, ...]]
-    by_compensation: Mapping[str, tuple[CompiledStep, ...]]
-    policies: Mapping[tuple[str, str], tuple[CompiledPolicy, ...]]
-    """For (step id, tool) the policies of that call; step id "" for compensations and `always`."""
-    always: tuple[str, ...]
-    inputs: CompiledSchema
-    defaults: Mapping[str, Any]
-
-    @cached_property
-    def tools(self) -> tuple[str, ...]:
-        """Every tool a step or compensation names, as `server.tool`, in file order."""
-        named = (tool for step in self.steps for tool in step_tools(step))
-        return tuple(dict.fromkeys(named))
-
-    @cached_property
-    def servers(self) -> tuple[str, ...]:
-        """The servers this workflow's tools live on."""
-        patterns = (*self.tools, *self.always)
-        return tuple(dict.fromkeys(tool.partition(".")[0] for tool in patterns))
-
-    @cached_property
-    def starts_without_inputs(self) -> bool:
-        """Whether every input has a default that is valid."""
-        return not self.inputs.violations(dict(self.defaults))
-
-    def is_always(self, tool: str) -> bool:
-        """Whether `tool` is legal in every state and never counts as a step."""
-        return any(fnmatchcase(tool, pattern) for pattern in self.always)
-
-    def step(self, name: str) -> CompiledStep:
-        return self.steps[self.index[name]]
-
-
-def step_tools(step: CompiledStep) -> tuple[str, ...]:
-    """The tools of a step and of its compensation."""
-    return step.tools if step.compensation is None else (*step.tools, step.compensation.tool)
-
-
-def longest_wait(retry: Retry) -> timedelta:
-    """The sum of all waits between a step's attempts, without jitter."""
-    return sum((delay_before(retry, n) for n in range(1, retry.attempts)), timedelta(0))
-
-
-def delay_before(retry: Retry, attempts_made: int) -> timedelta:
-    """The wait after `attempts_made` attempts: `delay * backoff**(n - 1)`, at most `max_delay`."""
-    longest = retry.max_delay.total_seconds()
-    seconds = retry.delay.total_seconds() * min(retry.backoff ** (attempts_made - 1), 1e9)
-    return timedelta(seconds=min(seconds, longest))
+__all__ = [
+    "ArgumentCheck",
+    "CompiledPolicy",
+    "CompiledRules",
+    "CompiledStep",
+    "CompiledWorkflow",
+    "Rulebook",
+    "compile_rules",
+    "compile_workflow",
+    "delay_before",
+    "descendants",
+    "expressions",
+    "longest_wait",
+    "step_tools",
+    "text_hash",
+]
 
 
 def text_hash(text: str) -> str:
@@ -217,16 +83,28 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def compile_workflow(definition: WorkflowDefinition, text: str) -> CompiledWorkflow:
-    """Compile a definition that the checks found no error in."""
+def compile_workflow(
+    definition: WorkflowDefinition,
+    text: str,
+    fact_files: Mapping[str, tuple[Any, ...]] | None = None,
+) -> CompiledWorkflow:
+    """Compile a definition that the checks found no error in.
+
+    `text` is what identifies it; `fact_files` holds the values of the facts that come from files.
+    """
     index = {name: number for number, name in enumerate(definition.steps)}
     kept = _kept_fields(definition)
-    steps = tuple(_compile_step(definition, index, name, kept) for name in definition.steps)
+    dependents = _dependents(definition, index)
+    handled = _handled_failures(definition)
+    steps = tuple(
+        _compile_step(definition, index, name, kept, dependents, handled)
+        for name in definition.steps
+    )
+    always = expand_sets(definition.tools.always, definition.tools.sets)
+    policies = _compile_policies(definition, index)
     return CompiledWorkflow(
-        name=definition.workflow,
-        version=definition.version,
-        hash=text_hash(text),
-        text=text,
+        **_common(definition, text, fact_files or {}),
+        all_policies=policies,
         definition=definition,
         steps=steps,
         index=index,
@@ -234,15 +112,59 @@ def compile_workflow(definition: WorkflowDefinition, text: str) -> CompiledWorkf
         by_compensation=_grouped(
             (step.compensation.tool, step) for step in steps if step.compensation
         ),
-        policies=_compile_policies(definition, index),
-        always=tuple(definition.tools.always),
-        inputs=compile_schema(_inputs_schema(definition)),
-        defaults={
+        policies=_policy_table(definition, policies),
+        always=always,
+        timed=frozenset(
+            word
+            for policy in policies
+            if policy.kind == "within"
+            for word in policy.words
+            if word.rpartition(".")[0] in index
+        ),
+        freshness=tuple(_freshness(definition, index, policies)),
+        dependents=dependents,
+    )
+
+
+def compile_rules(
+    definition: RulesDefinition,
+    text: str,
+    fact_files: Mapping[str, tuple[Any, ...]] | None = None,
+) -> CompiledRules:
+    """Compile a rules file that the checks found no error in; as `compile_workflow` does."""
+    otherwise = None
+    if definition.tools.otherwise == "ask":
+        ask = CompiledAsk(tuple(definition.roles), ASK_LASTS)
+        otherwise = CompiledPolicy("tools.otherwise", "ask", ask=ask)
+    return CompiledRules(
+        **_common(definition, text, fact_files or {}),
+        all_policies=_compile_policies(definition, {}),
+        definition=definition,
+        allow=expand_sets(definition.tools.allow, definition.tools.sets),
+        asks_otherwise=otherwise,
+    )
+
+
+def _common(
+    definition: Definition, text: str, fact_files: Mapping[str, tuple[Any, ...]]
+) -> dict[str, Any]:
+    return {
+        "name": definition.name,
+        "version": definition.version,
+        "hash": text_hash(text),
+        "text": text,
+        "inputs": compile_schema(_inputs_schema(definition)),
+        "defaults": {
             name: schema["default"]
             for name, schema in definition.inputs.items()
             if isinstance(schema, dict) and "default" in schema
         },
-    )
+        "observes": definition.mode == "observe",
+        "locks_inputs": definition.given is not None,
+        "facts": {
+            name: compile_fact(name, fact, fact_files) for name, fact in definition.facts.items()
+        },
+    }
 
 
 def _grouped(pairs: Iterable[tuple[str, CompiledStep]]) -> dict[str, tuple[CompiledStep, ...]]:
@@ -252,11 +174,13 @@ def _grouped(pairs: Iterable[tuple[str, CompiledStep]]) -> dict[str, tuple[Compi
     return {tool: tuple(steps) for tool, steps in groups.items()}
 
 
-def _inputs_schema(definition: WorkflowDefinition) -> dict[str, Any]:
+def _inputs_schema(definition: Definition) -> dict[str, Any]:
+    """A run needs every input; a rules file can be told some of them, or none."""
+    properties: dict[str, Schema] = dict(definition.inputs)
     return {
         "type": "object",
-        "properties": dict(definition.inputs),
-        "required": list(definition.inputs),
+        "properties": properties,
+        "required": list(properties) if isinstance(definition, WorkflowDefinition) else [],
         "additionalProperties": False,
     }
 
@@ -266,6 +190,8 @@ def _compile_step(
     index: Mapping[str, int],
     name: str,
     kept: Mapping[str, frozenset[str] | None],
+    dependents: Mapping[int, tuple[int, ...]],
+    handled: frozenset[str],
 ) -> CompiledStep:
     step = definition.steps[name]
     needs = _compile_needs(step, index)
@@ -286,39 +212,36 @@ def _compile_step(
         retry=_retry(definition, step),
         repeat=step.repeat,
         redo=_redo(step),
-        failure_is_handled=_failure_is_handled(definition, name),
+        failure_is_handled=name in handled,
         retries_unknown=_retries_unknown(definition, step),
-        compensation=_compile_compensation(definition, index, name),
+        compensation=_compile_compensation(definition, index, name, dependents),
         finally_=step.finally_,
         optional=step.optional,
         approvals=tuple(
             need.step
             for need in needs
-            if definition.steps[_name(index, need.step)].approval
-            and need.satisfied & status_mask(need.step, SUCCESS | BYPASSED)
+            if need.satisfied & status_mask(need.step, SUCCESS | BYPASSED)
+            and definition.steps[need.name].approval
         ),
         kept=kept[name],
     )
-
-
-def _name(index: Mapping[str, int], number: int) -> str:
-    return next(name for name, one in index.items() if one == number)
 
 
 def _compile_needs(step: Step, index: Mapping[str, int]) -> tuple[Need, ...]:
     if step.needs is None:
         return ()
     return tuple(
-        _compile_need(index[name], words or ("success",))
+        _compile_need(index[name], name, words or ("success",))
         for name, words in step.needs.outcomes.items()
     )
 
 
-def _compile_need(step: int, words: tuple[str, ...]) -> Need:
-    statuses = 0
+def _compile_need(step: int, name: str, words: tuple[str, ...]) -> Need:
+    accepts = 0
     for word in words:
-        statuses |= OUTCOME_STATUS[word]
-    return Need(step, words, status_mask(step, statuses), status_mask(step, ENDED & ~statuses))
+        accepts |= OUTCOME_STATUS[word]
+    dead = status_mask(step, ENDED & ~accepts)
+    return Need(step, name, words, accepts, status_mask(step, accepts), dead)
 
 
 def _compile_arguments(
@@ -356,127 +279,159 @@ def _redo(step: Step) -> Redo | None:
     return step.on.rejected if step.approval else step.on.failure
 
 
-def _failure_is_handled(definition: WorkflowDefinition, name: str) -> bool:
-    """Whether some step waits for this failure (or rejection), or the author said to go on."""
-    if definition.steps[name].on_failure == "continue":
-        return True
-    return any(
-        OUTCOME_STATUS[word] == FAILURE
-        for other in definition.steps.values()
-        if other.needs is not None
-        for word in other.needs.outcomes.get(name, ())
-    )
+def _handled_failures(definition: WorkflowDefinition) -> frozenset[str]:
+    """The steps whose failure (or rejection) some step waits for, or is to be passed over."""
+    passed_over = {name for name, step in definition.steps.items() if step.on_failure == "continue"}
+    waited_for = {
+        name
+        for step in definition.steps.values()
+        if step.needs is not None
+        for name, words in step.needs.outcomes.items()
+        if any(OUTCOME_STATUS[word] == FAILURE for word in words)
+    }
+    return frozenset(passed_over | waited_for)
 
 
 def _compile_compensation(
-    definition: WorkflowDefinition, index: Mapping[str, int], name: str
+    definition: WorkflowDefinition,
+    index: Mapping[str, int],
+    name: str,
+    dependents: Mapping[int, tuple[int, ...]],
 ) -> CompiledCompensation | None:
     compensate: Compensate | None = definition.steps[name].compensate
     if compensate is None:
         return None
+    names = tuple(index)
     return CompiledCompensation(
         tool=compensate.tool,
         args=_compile_arguments(compensate.args),
         args_open=compensate.args_open,
         waits_for=tuple(
-            index[other]
-            for other in _descendants(definition, name)
-            if definition.steps[other].compensate is not None
+            other
+            for other in _reachable(dependents, [index[name]])
+            if definition.steps[names[other]].compensate is not None
         ),
     )
 
 
-def _descendants(definition: WorkflowDefinition, name: str) -> set[str]:
-    found: set[str] = set()
-    frontier = [name]
+def _dependents(
+    definition: WorkflowDefinition, index: Mapping[str, int]
+) -> dict[int, tuple[int, ...]]:
+    found: dict[int, list[int]] = {number: [] for number in index.values()}
+    for name, step in definition.steps.items():
+        for needed in step.needs.outcomes if step.needs else ():
+            found[index[needed]].append(index[name])
+    return {number: tuple(others) for number, others in found.items()}
+
+
+def _reachable(dependents: Mapping[int, tuple[int, ...]], start: Iterable[int]) -> list[int]:
+    """The steps that depend on one of `start`, in ascending order of index."""
+    found: set[int] = set()
+    frontier = list(start)
     while frontier:
-        current = frontier.pop()
-        for other, step in definition.steps.items():
-            if step.needs is not None and current in step.needs.outcomes and other not in found:
-                found.add(other)
-                frontier.append(other)
-    return found
+        fresh = [one for one in dependents[frontier.pop()] if one not in found]
+        found.update(fresh)
+        frontier.extend(fresh)
+    return sorted(found)
 
 
 def descendants(workflow: CompiledWorkflow, indexes: Iterable[int]) -> set[int]:
     """The steps that depend, through any number of needs, on one of the given steps."""
-    return {
-        workflow.index[name]
-        for index in indexes
-        for name in _descendants(workflow.definition, workflow.steps[index].id)
-    }
+    return set(_reachable(workflow.dependents, indexes))
 
 
 def _compile_policies(
-    definition: WorkflowDefinition, index: Mapping[str, int]
+    definition: Definition, index: Mapping[str, int]
+) -> tuple[CompiledPolicy, ...]:
+    compiled = (
+        compile_policy(policy, expand_sets(policy.call, definition.tools.sets), index)
+        for policy in definition.policies
+    )
+    return tuple(
+        _with_steps(definition, index, one) if one.kind == "mutex" else one for one in compiled
+    )
+
+
+def _with_steps(
+    definition: Definition, index: Mapping[str, int], policy: CompiledPolicy
+) -> CompiledPolicy:
+    """A mutex with the steps that it keeps apart."""
+    covered = _covered_steps(definition, policy)
+    return replace(
+        policy,
+        words=tuple(covered) or policy.calls,
+        running=status_masks((index[name] for name in covered), RUNNING),
+        exempt=frozenset(
+            (name, tool)
+            for name in covered
+            for tool in definition.steps[name].tool or ()
+            if not _covers(policy, name, tool)
+        ),
+    )
+
+
+def _policy_table(
+    definition: WorkflowDefinition, policies: tuple[CompiledPolicy, ...]
 ) -> dict[tuple[str, str], tuple[CompiledPolicy, ...]]:
-    policies = [(one, _compile_policy(definition, index, one)) for one in definition.policies]
+    """For every call the policies that limit it, found by name, or by pattern once per tool."""
+    numbers: dict[str, list[int]] = {}
+    patterns: list[tuple[int, str]] = []
+    for number, policy in enumerate(policies):
+        for word in policy.calls:
+            if set(word) & _GLOB_CHARACTERS:
+                patterns.append((number, word))
+            else:
+                numbers.setdefault(word, []).append(number)
+    by_tool: dict[str, set[int]] = {}
     table: dict[tuple[str, str], tuple[CompiledPolicy, ...]] = {}
     for name, step in definition.steps.items():
         for tool in step.tool or ():
-            table[name, tool] = tuple(
-                compiled for policy, compiled in policies if _covers(policy, name, tool)
-            )
+            if tool not in by_tool:
+                by_pattern = {number for number, one in patterns if fnmatchcase(tool, one)}
+                by_tool[tool] = by_pattern.union(numbers.get(tool, ()))
+            covering = sorted(by_tool[tool].union(numbers.get(name, ())))
+            table[name, tool] = tuple(policies[number] for number in covering)
     outside = {step.compensate.tool for step in definition.steps.values() if step.compensate}
-    outside |= {word for policy in definition.policies for word in policy.call if "." in word}
+    outside |= {word for word in numbers if "." in word}
     for tool in outside:
-        table["", tool] = tuple(compiled for policy, compiled in policies if tool in policy.call)
+        table["", tool] = tuple(policies[number] for number in numbers.get(tool, ()))
     return table
 
 
-def _covers(policy: Policy, step: str, tool: str) -> bool:
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+def _covers(policy: CompiledPolicy, step: str, tool: str) -> bool:
     """A word without a dot names a step, one with a dot is a tool pattern."""
-    return any(fnmatchcase(tool, word) if "." in word else word == step for word in policy.call)
+    return any(fnmatchcase(tool, word) if "." in word else word == step for word in policy.calls)
 
 
-def _compile_policy(
-    definition: WorkflowDefinition, index: Mapping[str, int], policy: Policy
-) -> CompiledPolicy:
-    if policy.requires is not None:
-        words = tuple(policy.requires)
-        return CompiledPolicy(policy.id, "requires", _event_mask(index, words), words)
-    if policy.forbidden_after is not None:
-        words = tuple(policy.forbidden_after)
-        return CompiledPolicy(policy.id, "forbidden_after", _event_mask(index, words), words)
-    if policy.mutex is not None:
-        covered = tuple(_covered_steps(definition, policy))
-        return CompiledPolicy(
-            policy.id,
-            "mutex",
-            words=covered,
-            running=status_masks((index[name] for name in covered), RUNNING),
-            exempt=frozenset(
-                (name, tool)
-                for name in covered
-                for tool in definition.steps[name].tool or ()
-                if not _covers(policy, name, tool)
-            ),
+def _covered_steps(definition: Definition, policy: CompiledPolicy) -> list[str]:
+    return [
+        name
+        for name, step in definition.steps.items()
+        if any(_covers(policy, name, tool) for tool in step.tool or ())
+    ]
+
+
+def _freshness(
+    definition: WorkflowDefinition, index: Mapping[str, int], policies: Iterable[CompiledPolicy]
+) -> Iterator[Freshness]:
+    for policy in policies:
+        if policy.kind != "within":
+            continue
+        named = dict.fromkeys(word.rpartition(".")[0] for word in policy.words)
+        approvals = tuple(
+            index[name]
+            for name in named
+            if name in index and definition.steps[name].approval is not None
         )
-    if policy.at_most is not None:
-        return CompiledPolicy(policy.id, "at_most", limit=int(policy.at_most))
-    if policy.roles is not None:
-        roles = tuple(policy.roles)
-        return CompiledPolicy(policy.id, "roles", words=roles, roles=frozenset(roles))
-    if policy.check is not None:
-        return CompiledPolicy(policy.id, "check", check=policy.check)
-    raise ValueError(f"policy {policy.id!r} has no condition that is supported")
+        if approvals:
+            steps = tuple(index[name] for name in _covered_steps(definition, policy))
+            yield Freshness(policy, approvals, steps)
 
 
-def _covered_steps(definition: WorkflowDefinition, policy: Policy) -> Iterator[str]:
-    for name, step in definition.steps.items():
-        if any(_covers(policy, name, tool) for tool in step.tool or ()):
-            yield name
-
-
-def _event_mask(index: Mapping[str, int], words: Iterable[str]) -> int:
-    mask = 0
-    for word in words:
-        step, _, event = word.rpartition(".")
-        mask |= event_bit(index[step], event)
-    return mask
-
-
-def _kept_fields(definition: WorkflowDefinition) -> dict[str, frozenset[str] | None]:
+def _kept_fields(definition: Definition) -> dict[str, frozenset[str] | None]:
     """For each step the result fields that expressions read; None when one reads the whole."""
     kept: dict[str, set[str] | None] = {name: set() for name in definition.steps}
     for path in _all_references(definition):
@@ -492,12 +447,12 @@ def _kept_fields(definition: WorkflowDefinition) -> dict[str, frozenset[str] | N
     return {name: None if one is None else frozenset(one) for name, one in kept.items()}
 
 
-def _all_references(definition: WorkflowDefinition) -> Iterator[tuple[str, ...]]:
+def _all_references(definition: Definition) -> Iterator[tuple[str, ...]]:
     for expression in expressions(definition):
         yield from expression.references
 
 
-def expressions(definition: WorkflowDefinition) -> Iterator[Expression]:
+def expressions(definition: Definition) -> Iterator[Expression]:
     """Every expression of a workflow, in file order."""
     for step in definition.steps.values():
         for guard in (step.when, step.success, step.repeat.until if step.repeat else None):
@@ -511,4 +466,8 @@ def expressions(definition: WorkflowDefinition) -> Iterator[Expression]:
             yield from step.approval.binds
             if step.approval.bypass is not None and step.approval.bypass.when is not None:
                 yield step.approval.bypass.when
-    yield from (policy.check for policy in definition.policies if policy.check is not None)
+    for policy in definition.policies:
+        guards = (policy.check, policy.unless, policy.sum, *(policy.show or ()))
+        yield from (guard for guard in guards if guard is not None)
+        if policy.ask is not None:
+            yield from policy.ask.show

@@ -2,20 +2,30 @@
 
 A model says which keys exist and what shape their values have, and nothing more. Whether a name
 exists, whether a guard can hold, or whether a key is supported yet, is asked by `workflow.checks`;
-what a key does is decided by `workflow.compiler`.
+what a key does is decided by `workflow.compiler`. The sentence under a key is what an editor shows
+for it, and the annotated types say what may be written: `workflow.language_schema` makes the JSON
+Schema of the language from both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from mcpuppet.workflow.expression import Expression, ExpressionError, parse_expression
+from mcpuppet.workflow.hours import Hours, parse_hours
 from mcpuppet.workflow.schema import SchemaError, compile_schema
 
 STEP_EVENTS = (
@@ -105,21 +115,49 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _one_or_more(item: dict[str, Any], least: int = 1) -> WithJsonSchema:
+    """The JSON Schema of a value that may be written alone or as a list."""
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": least}]})
+
+
+_ANY_TEXT = {"type": "string"}
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": "^[0-9]{1,9}(ms|s|m|h|d)$",
+    "examples": ["30s", "5m", "4h", "2d"],
+}
+_GUARD_SCHEMA: dict[str, Any] = {"type": ["string", "boolean"]}
+
 Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(_DURATION_SCHEMA),
 ]
 Guard = Annotated[
     Expression,
     BeforeValidator(_parse_guard),
     PlainSerializer(lambda guard: guard.source, return_type=str),
+    WithJsonSchema(_GUARD_SCHEMA),
 ]
-Schema = Annotated[dict[str, Any] | bool, BeforeValidator(_check_schema)]
+Schema = Annotated[
+    dict[str, Any] | bool,
+    BeforeValidator(_check_schema),
+    WithJsonSchema({"type": ["object", "boolean"]}),
+]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 PolicyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_.-]{1,128}$")]
+ToolPattern = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,64}\.[A-Za-z0-9_.*?\[\]!-]{1,128}$")
+]
+"""A tool name in which `*`, `?` and `[…]` stand for what they stand for in file names."""
+_TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_.-]{1,128}$"
+ToolName = Annotated[str, Field(pattern=_TOOL_NAME)]
 Roles = Annotated[list[RoleName], Field(min_length=1)]
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[
+    list[str], BeforeValidator(_as_list), Field(min_length=1), _one_or_more(_ANY_TEXT)
+]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
@@ -166,33 +204,69 @@ def _outcome_list(step: object, value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+_OUTCOME_SCHEMA = {"enum": list(STEP_EVENTS[1:-1])}
+_STEP_ID_SCHEMA = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"}
+_NEEDS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _STEP_ID_SCHEMA,
+        {"type": "array", "items": _STEP_ID_SCHEMA, "minItems": 1},
+        {
+            "type": "object",
+            "properties": {"join": {"enum": ["all", "any"], "default": "all"}},
+            "additionalProperties": {
+                "anyOf": [
+                    _OUTCOME_SCHEMA,
+                    {"type": "array", "items": _OUTCOME_SCHEMA, "minItems": 1},
+                ]
+            },
+            "minProperties": 1,
+            "not": {"required": ["join"], "maxProperties": 1},
+        },
+    ]
+}
+
+
 class Bypass(Section):
     """How an approval may be passed over in an emergency; absent means never."""
 
     roles: Roles
+    """Who may pass over the approval."""
     when: Guard | None = None
+    """An expression that has to hold for a bypass; without it, it is always possible."""
     justification: Annotated[int, Field(ge=1, le=10_000, strict=True)]
+    """The least number of characters of the justification."""
     review_within: Duration | None = None
+    """How soon a person has to review the bypass afterwards."""
 
 
 class Approval(Section):
     """A human decision: who may give it, how many, for how long, and for which values."""
 
     roles: Roles
+    """Who may decide: people with one of these roles."""
     quorum: Count = 1
+    """How many different people have to approve."""
     separation: bool = True
+    """Whether the person who started the run is kept from deciding."""
     timeout: Duration
+    """How long a request stays open."""
     on_timeout: Literal["reject", "escalate"] = "reject"
+    """What becomes of a request that nobody decided in time."""
     escalate_to: RoleName | None = None
+    """The role that is asked next, with `on_timeout: escalate`."""
     binds: list[Guard] = []
+    """The decision holds for these values only; the approver sees them."""
     renew: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    """How often a request or a grant that ran out may be asked for again."""
     bypass: Bypass | None = None
+    """How the approval may be passed over in an emergency; without it, never."""
 
 
 class Equals(Section):
     """An argument that must equal the value of an expression."""
 
     equals: Guard
+    """An expression over `inputs` and the results of earlier steps."""
 
 
 def _argument_rule(value: object) -> object:
@@ -201,107 +275,262 @@ def _argument_rule(value: object) -> object:
     return value
 
 
-ArgumentRule = Annotated[Equals | Schema, BeforeValidator(_argument_rule)]
+_ARGUMENT_SCHEMA: dict[str, Any] = {
+    "if": {"type": "object", "required": ["equals"]},
+    "then": {"properties": {"equals": _GUARD_SCHEMA}, "additionalProperties": False},
+    "else": {"type": ["object", "boolean"]},
+}
+ArgumentRule = Annotated[
+    Equals | Schema, BeforeValidator(_argument_rule), WithJsonSchema(_ARGUMENT_SCHEMA)
+]
 
 
 class Retry(Section):
     """Attempts after a failed call: `delay * backoff**n`, at most `max_delay`, with jitter."""
 
     attempts: Annotated[int, Field(ge=1, le=100, strict=True)]
+    """How often the call is tried in all."""
     delay: Duration = timedelta(seconds=1)
+    """The wait before the second attempt."""
     backoff: Annotated[float, Field(ge=1, le=100)] = 2.0
+    """What the wait is multiplied by after each attempt."""
     max_delay: Duration = timedelta(minutes=1)
+    """The longest wait between two attempts."""
     jitter: bool = True
+    """Whether waits are shortened at random, so that many callers do not come at once."""
     on: list[Literal["timeout", "error"]] = ["error"]
+    """After what to try again; after `timeout` only together with `on_unknown`."""
 
 
 class Repeat(Section):
     """Polling: the step is called again until a condition holds, at most `max` times."""
 
     max: Count | None = None
+    """How often the step may be called; it has failed when that was not enough."""
     until: Guard
+    """An expression over `result`; the step has succeeded once it holds."""
     every: Duration = timedelta(0)
+    """The least time between two calls."""
 
 
 class Redo(Section):
     """Bounded rework: the listed steps are set back to pending."""
 
     redo: Names
+    """The steps that are set back to pending."""
     max: Count | None = None
+    """How often that may happen in a run."""
 
 
 class On(Section):
     """What to do about an outcome before it counts as unhandled."""
 
     failure: Redo | None = None
+    """What to do when the step failed."""
     rejected: Redo | None = None
+    """What to do when the approval was rejected."""
 
 
 class Compensate(Section):
     """The call that undoes a successful step when the run fails."""
 
     tool: ToolName
+    """The tool that undoes the step, as `server.tool`."""
     args: dict[str, ArgumentRule] | None = None
+    """What its arguments have to be; an argument that is not listed is refused."""
     args_open: bool = False
+    """Whether arguments that `args` does not list are let through."""
+
+
+StepTools = Annotated[
+    list[ToolName],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    _one_or_more({"type": "string", "pattern": _TOOL_NAME}),
+]
+StepNeeds = Annotated[Needs, BeforeValidator(_normalise_needs), WithJsonSchema(_NEEDS_SCHEMA)]
 
 
 class Step(Section):
     """One step: a tool call or a human decision, when it may start, and what its end means."""
 
     title: str | None = None
+    """A short name, shown to people and to the assistant."""
     description: str | None = None
-    tool: Annotated[list[ToolName], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    """What the step is for."""
+    tool: StepTools | None = None
+    """The tool that this step calls, as `server.tool`; of a list, any one of them."""
     approval: Approval | None = None
-    needs: Annotated[Needs, BeforeValidator(_normalise_needs)] | None = None
+    """Makes the step a person's decision, in place of a call."""
+    needs: StepNeeds | None = None
+    """The steps that come first, and with which outcomes: `a`, `[a, b]` or `{a: failure}`."""
     when: Guard | None = None
+    """An expression over `inputs` and results of earlier steps; false skips the step."""
     args: dict[str, ArgumentRule] | None = None
+    """What arguments have to be: a JSON Schema, or `{equals: expression}`; others are refused."""
     args_open: bool = False
+    """Whether arguments that `args` does not list are let through."""
     returns: dict[str, Schema] | None = None
+    """The fields that a result must have, each with its JSON Schema."""
     success: Guard | None = None
+    """An expression over `result` that has to hold, too, for the step to have succeeded."""
     timeout: Duration | None = None
+    """How long one call may take; what it did is then unknown."""
     retry: Retry | None = None
+    """Attempts after a failed call."""
     repeat: Repeat | None = None
+    """Polling: the step is called again until a condition holds."""
     on: On | None = None
+    """Rework before a failure or a rejection counts."""
     on_failure: Literal["fail", "continue"] = "fail"
+    """Whether the run goes on after a failure that nothing else handles."""
     on_unknown: Literal["retry", "retry_with_key", "reconcile", "hold"] | None = None
+    """What to do when nobody knows what a call did; `hold` waits for a person."""
     compensate: Compensate | None = None
+    """The call that undoes this step when the run fails later."""
     finally_: Annotated[bool, Field(alias="finally")] = False
+    """Whether the step may still be called while the run is failing."""
     optional: bool = False
+    """Whether a run may complete without this step."""
     exclusive: bool = False
+    """Of this step and others with the same needs, only one may start in a run."""
     redact: list[str] | None = None
+    """Paths of values that are kept out of the audit trail."""
     elicit: bool = False
+    """Whether the assistant's own user may be asked for the approval."""
 
 
 class Ask(Section):
     """Who is asked when a rule wants a person's decision on one call."""
 
     roles: Roles
+    """Who may decide: people with one of these roles."""
     timeout: Duration
-    show: list[str] = []
+    """How long a request stays open."""
+    show: list[Guard] = []
+    """What the approver sees: expressions such as `args.amount`."""
+
+
+_TAKE = re.compile(r"result(\.[A-Za-z_][A-Za-z0-9_]*|\[\])*")
+
+
+def _check_take(value: object) -> object:
+    if not isinstance(value, str) or _TAKE.fullmatch(value) is None:
+        raise PydanticCustomError(
+            "take_form",
+            "{value} does not say where the values are: write it as in `result.items[].name`",
+            {"value": _shown(value)},
+        )
+    return value
+
+
+_TAKE_SCHEMA = {"type": "string", "pattern": f"^{_TAKE.pattern}$"}
+Take = Annotated[str, BeforeValidator(_check_take), WithJsonSchema(_TAKE_SCHEMA)]
+"""Where in a result values are: `result`, then `.field` or `[]` (every item of a list)."""
+
+
+class Fact(Section):
+    """What is remembered of the successful results of one tool, or of a file.
+
+    With `key` a mapping from the key to the fields named by `keep`; with `take` a set of values.
+    """
+
+    from_: Annotated[ToolName | None, Field(alias="from")] = None
+    """The tool whose successful results are remembered, as `server.tool`."""
+    key: Guard | None = None
+    """An expression over `args` and `result` that tells the remembered things apart."""
+    keep: Annotated[list[str], Field(min_length=1)] | None = None
+    """The fields of a result that are remembered under its key."""
+    take: Take | None = None
+    """Where in a result the values of a set are, as in `result.items[].name`."""
+    from_file: str | None = None
+    """A CSV file, beside this one, that holds the values of a set."""
+    column: str | None = None
+    """The column of `from_file` to read."""
+    until: Names | None = None
+    """The events after which everything remembered so far is forgotten."""
+    max: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1_000
+    """How many things are remembered; past it the fact is unknown."""
+
+
+def _parse_opening_hours(value: object) -> Hours:
+    if isinstance(value, Hours):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError(
+            "string_type", "opening hours are text, not {value}", {"value": _shown(value)}
+        )
+    try:
+        return parse_hours(value)
+    except ValueError as error:
+        raise PydanticCustomError("bad_hours", "{problem}", {"problem": str(error)}) from error
+
+
+OpeningHours = Annotated[
+    Hours,
+    BeforeValidator(_parse_opening_hours),
+    PlainSerializer(lambda hours: hours.source, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["mon-fri 08:00-18:00 Europe/Rome"]}),
+]
+"""When a call may be made, as in `mon-fri 08:00-18:00 Europe/Rome`."""
+
+
+def _check_period(value: object) -> object:
+    if value not in ("run", "session", "user"):
+        parse_duration(value)
+    return value
+
+
+_PER_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": ["run", "session", "user"]}, _DURATION_SCHEMA]}
+Per = Annotated[str, BeforeValidator(_check_period), WithJsonSchema(_PER_SCHEMA)]
+"""What a limit is counted over: `run`, `session`, `user` or a sliding period such as `1d`."""
 
 
 class Policy(Section):
     """One enforced rule: which calls it limits, and exactly one condition."""
 
     id: PolicyId
+    """The name by which refusals and the audit trail refer to this rule."""
     call: Names
+    """Which calls it limits: a step, a tool, a pattern such as `bank.*`, or a set of tools."""
     requires: Names | None = None
+    """Refuse the call until one of these events has happened."""
     mutex: bool | None = None
+    """Never two of these calls at the same time."""
     scope: Literal["run", "workflow", "server"] | None = None
+    """Among which calls `mutex` holds: of the run, of the workflow, or of the server."""
     forbidden_after: Names | None = None
+    """Refuse the call once one of these events has happened."""
     at_most: Annotated[float, Field(ge=0)] | None = None
-    per: str | None = None
-    sum: str | None = None
+    """How many calls, or what sum, is allowed within `per`."""
+    per: Per | None = None
+    """What `at_most` is counted over: `run`, `session`, `user`, or a period such as `1d`."""
+    sum: Guard | None = None
+    """The number that is added up with each call, such as `args.amount`."""
     over: Literal["ask"] | None = None
+    """`ask`: a person decides on what goes over the limit; without it, it is refused."""
+    timeout: Duration | None = None
+    """How long a request by `over: ask` stays open."""
+    show: list[Guard] | None = None
+    """What the approver sees of a request by `over: ask`."""
     within: Duration | None = None
+    """Allow the call only so long after an event of `of`."""
     of: Names | None = None
+    """The events that `within` counts from."""
     cooldown: Duration | None = None
-    hours: str | None = None
+    """The least time since the last such call."""
+    hours: OpeningHours | None = None
+    """When the call may be made, as `mon-fri 08:00-18:00 Europe/Rome`."""
     roles: Roles | None = None
+    """Who may make the call; with `over: ask`, who decides."""
     check: Guard | None = None
+    """An expression over `args`, `inputs`, `user`, `facts` and `now` that has to hold."""
     ask: Ask | None = None
+    """Ask a person about every such call, unless `unless` holds."""
     unless: Guard | None = None
-    same: list[str] | None = None
+    """An expression; where it holds, nobody has to be asked."""
+    same: Annotated[list[str], Field(min_length=1)] | None = None
+    """Arguments that the required event's call must have had with the same values."""
 
 
 POLICY_CONDITIONS = (
@@ -324,17 +553,29 @@ class Property(Section):
     """One claim about every run, proved before a run starts."""
 
     id: PolicyId
+    """The name by which a proof refers to this claim."""
     precedes: list[str | list[str]] | None = None
+    """`[A, B]`: no B without an A before it."""
     unless: Names | None = None
+    """The events that excuse from `precedes`."""
     responds: list[str | list[str]] | None = None
+    """`[A, B]`: in every finished run, each A is followed by a B."""
     excludes: list[str | list[str]] | None = None
+    """`[A, B]`: never both in one run."""
     concurrent: Literal["never"] | None = None
+    """The steps under `of` never run at the same time."""
     at_most: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """How often the events under `of` happen in one run, at most."""
     of: Names | None = None
+    """The events of `at_most`, or the steps of `concurrent`."""
     exists: Names | None = None
+    """Every finished run has one of these events."""
     always_ends_with: Names | None = None
+    """Every finished run has one of these events, whichever way it ends."""
     can_complete: Literal[True] | None = None
+    """From everywhere, a run can still complete."""
     ltlf: str | None = None
+    """A formula of linear temporal logic over finite runs."""
 
 
 PROPERTY_KINDS = (
@@ -350,27 +591,135 @@ PROPERTY_KINDS = (
 )
 
 
+ToolSets = dict[Identifier, Annotated[list[ToolPattern], Field(min_length=1)]]
+"""Named sets of tool patterns; a set's name may stand wherever a tool pattern may."""
+
+
+def expand_sets(words: Iterable[str], sets: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The words with the name of each tool set replaced by the patterns of the set, each once."""
+    return tuple(dict.fromkeys(one for word in words for one in sets.get(word, (word,))))
+
+
 class Tools(Section):
     """Tools outside the steps: `always` are read-only tools that are legal in every state."""
 
+    sets: ToolSets = {}
+    """Named sets of tools; the name may stand wherever a tool may."""
     always: list[str] = []
+    """Read-only tools that may be called at any time; they are no steps."""
 
 
-class WorkflowDefinition(Section):
-    """A whole workflow file."""
+class RulesTools(Section):
+    """Tools that no workflow orders: which may be called, and what becomes of all others."""
+
+    sets: ToolSets = {}
+    """Named sets of tools; the name may stand wherever a tool may."""
+    allow: Annotated[list[str], BeforeValidator(_as_list), _one_or_more(_ANY_TEXT, 0)] = []
+    """The tools that may be called, within the policies."""
+    otherwise: Literal["deny", "ask"] = "deny"
+    """What becomes of all other tools: refused, or a person is asked."""
+
+
+class SharedTools(Section):
+    """The tool sets of a shared file."""
+
+    sets: ToolSets = {}
+    """Named sets of tools; the name may stand wherever a tool may."""
+
+
+Version = Annotated[str, Field(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")]
+
+
+class Governed(Section):
+    """What a workflow and a rules file have in common."""
 
     mcpuppet: Literal[1]
-    workflow: Identifier
-    version: Annotated[str, Field(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")]
+    """The version of the language; always 1."""
+    version: Version
+    """The version of this file, as in 1.4.0."""
     title: str | None = None
+    """A short name, shown to people and to the assistant."""
     description: str | None = None
+    """What this is for, shown to people and to the assistant."""
     mode: Literal["enforce", "observe"] = "enforce"
-    timeout: Duration = timedelta(days=30)
+    """`observe` lets calls through that would be refused, and records them as such."""
     roles: list[RoleName] = []
+    """Every role that is used in this file."""
     inputs: dict[Identifier, Schema] = {}
-    tools: Tools = Tools()
-    steps: Annotated[dict[Identifier, Step], Field(min_length=1)]
+    """The values that are fixed at the start, each with its JSON Schema."""
+    given: Literal["inputs_before_first_result"] | None = None
+    """Inputs can be set only before the assistant has seen a first result."""
+    facts: dict[Identifier, Fact] = {}
+    """What is remembered of results, to be read in expressions as `facts.name`."""
     policies: list[Policy] = []
+    """Rules that are enforced with every call. They only refuse or ask."""
     properties: list[Property] = []
-    use: list[str] | str | None = None
+    """Claims about every run that are proved before a run starts."""
+    use: Names | None = None
+    """Shared files to take roles, tool sets and policies from."""
     tests: list[Any] | None = None
+    """Calls and what should become of each, run by `mcpuppet test`."""
+
+
+class WorkflowDefinition(Governed):
+    """A whole workflow file."""
+
+    workflow: Identifier
+    """The name of the workflow."""
+    timeout: Duration = timedelta(days=30)
+    """How long a run may take in all; then it fails."""
+    tools: Tools = Tools()
+    """Sets of tools, and tools outside the steps."""
+    steps: Annotated[dict[Identifier, Step], Field(min_length=1)]
+    """The steps by id. Their order in the file means nothing: `needs` orders them."""
+
+    @property
+    def name(self) -> str:
+        return self.workflow
+
+    @property
+    def listed_tools(self) -> list[str]:
+        """The tool patterns under `tools`."""
+        return self.tools.always
+
+
+class RulesDefinition(Governed):
+    """A whole rules file: rules for calls that no workflow orders. It has no steps and no run."""
+
+    rules: Identifier
+    """The name of the set of rules."""
+    tools: RulesTools = RulesTools()
+    """Which tools may be called."""
+
+    @property
+    def name(self) -> str:
+        return self.rules
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        return {}
+
+    @property
+    def listed_tools(self) -> list[str]:
+        """The tool patterns under `tools`."""
+        return self.tools.allow
+
+
+class SharedDefinition(Section):
+    """A shared file: what several workflows and rules files take over with `use`."""
+
+    mcpuppet: Literal[1]
+    """The version of the language; always 1."""
+    shared: Identifier
+    """The name of what is shared."""
+    description: str | None = None
+    """What this is for."""
+    roles: list[RoleName] = []
+    """Roles that the files which use this one take over."""
+    tools: SharedTools = SharedTools()
+    """Tool sets that the files which use this one take over."""
+    policies: list[Policy] = []
+    """Policies that the files which use this one take over."""
+
+
+Definition = WorkflowDefinition | RulesDefinition

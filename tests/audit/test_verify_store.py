@@ -167,7 +167,7 @@ def test_a_denial_rewritten_as_a_permission_leaves_a_call_that_the_state_lacks(p
         assert kind == "CallDenied"
         for name in ("rule", "reason"):
             del data[name]
-        new = {"purpose": "always", "attempt": 1, "counts": [], "grants": [], "node": "n"}
+        new = {"purpose": "always", "attempt": 1, "uses": [], "grants": [], "node": "n"}
         inside[2] = ("CallStarted", at, {**data, **new})
 
     rewrite(path, "onboarding", permit)

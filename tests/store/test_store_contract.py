@@ -1,12 +1,10 @@
-"""What every store must do. A new store is one more entry in `STORES`."""
+"""What every store must do with sessions, workflows and users."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -24,22 +22,11 @@ from mcpuppet.store.protocol import (
     StoredSession,
     User,
 )
-from mcpuppet.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 31, 9, 30, 0, 123_456, tzinfo=UTC)
 INDEX = SessionIndex("agent", "running", "onboarding", (), None)
-STORES: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda directory: SqliteStore(directory / "store.db"),
-}
-
-
-@pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = STORES[request.param](tmp_path)
-    yield store
-    await store.close()
 
 
 def event(kind: str = "call", at: datetime = NOW, **data: object) -> NewRecord:

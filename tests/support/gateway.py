@@ -13,9 +13,13 @@ from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.people import Person
 from mcpuppet.session.call import Principal
 from mcpuppet.session.events import Event, event_from
-from mcpuppet.settings import PrincipalSettings, Settings
+from mcpuppet.settings import PrincipalSettings, Settings, Unlisted
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.sqlite import SqliteStore
+from mcpuppet.workflow.compiled import CompiledRules
+from mcpuppet.workflow.compiler import compile_rules
+from mcpuppet.workflow.definition import RulesDefinition
+from mcpuppet.workflow.parser import parse_workflow
 from support.fakes import Clock, FakeServers, Ids
 from support.play import HEADER, compiled
 
@@ -31,9 +35,15 @@ async def governed(
     clock: Clock | None = None,
     node: str = "node_1",
     default: str | None = None,
+    rules: str | None = None,
+    unlisted: Unlisted = "deny",
     roles: Mapping[str, frozenset[str]] | None = None,
 ) -> AsyncIterator[tuple[Orchestrator, FakeServers]]:
-    """An orchestrator over the given workflows, and the fake servers behind it."""
+    """An orchestrator over the given workflows, and the fake servers behind it.
+
+    `rules` is the text of a rules file, without its first line, that governs every principal.
+    """
+    book = None if rules is None else compiled_rules(rules)
     workflows = {one.name: one for one in (compiled(body) for body in bodies)}
     servers = FakeServers() if servers is None else servers
     for workflow in workflows.values():
@@ -46,8 +56,11 @@ async def governed(
         store=folder / "mcpuppet.db",
         default_workflow=default,
         principals={
-            name: PrincipalSettings(Principal(name, one)) for name, one in (roles or {}).items()
+            name: PrincipalSettings(Principal(name, one), rules=book and book.name)
+            for name, one in (roles or {}).items()
         },
+        rules=book and book.name,
+        unlisted=unlisted,
         hash="0" * 64,
     )
     store = SqliteStore(settings.store)
@@ -57,7 +70,7 @@ async def governed(
             Orchestrator(
                 settings=settings,
                 store=store,
-                library=Library(workflows, store),
+                library=Library(workflows, store, {} if book is None else {book.name: book}),
                 servers=servers,
                 nodes=nodes,
                 node_id=node,
@@ -70,6 +83,13 @@ async def governed(
     finally:
         await store.close()
         nodes.leave()
+
+
+def compiled_rules(body: str) -> CompiledRules:
+    """Compile rules given without the first line of their file."""
+    parsed = parse_workflow(f"mcpuppet: 1\n{body}", "rules.yaml")
+    assert isinstance(parsed.definition, RulesDefinition), [str(one) for one in parsed.findings]
+    return compile_rules(parsed.definition, parsed.text, parsed.fact_files)
 
 
 def events_of(orchestrator: Orchestrator, session_id: str) -> list[Event]:

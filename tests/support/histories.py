@@ -26,6 +26,7 @@ from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal, digest_of
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.decision import Allowed, ApprovalNeeded, Denied, decide
+from mcpuppet.session.intent import start_call
 from mcpuppet.session.outcome import Outcome, Unknown
 from mcpuppet.session.snapshot import dump_state
 from mcpuppet.session.state import ApprovalState, SessionState
@@ -85,44 +86,38 @@ class Story:
     def ask(self, tool: str, **arguments: Any) -> str:
         """Ask to call a tool, and record what is decided; gives the call's id."""
         call_id = f"call_{next(self._calls)}"
-        self.act(lambda progress: progress.emit(self._decided(call_id, Call(tool, arguments))))
+        call = Call(tool, arguments)
+        self.act(lambda progress: self._decide(progress, call_id, call))
         return call_id
 
-    def _decided(self, call_id: str, call: Call) -> e.Event:
+    def _decide(self, progress: Progress, call_id: str, call: Call) -> None:
         assert self.workflow is not None
         decision = decide(self.workflow, self.state, call, AGENT, self.clock())
         asked = {"call_id": call_id, "tool": call.tool, "arguments": call.arguments}
         match decision:
             case Allowed():
-                return e.CallStarted(
-                    **asked,
-                    digest=decision.digest,
-                    purpose=decision.purpose,
-                    step=decision.step,
-                    attempt=decision.attempt,
-                    counts=decision.counts,
-                    grants=decision.grants,
-                    principal=AGENT.name,
-                    node="node",
-                    verdicts=decision.verdicts,
-                )
+                start_call(progress, call_id, call, AGENT, decision, "node")
             case ApprovalNeeded():
-                return e.CallDeferred(
-                    **asked,
-                    approval_id=decision.approval_id,
-                    step=decision.step,
-                    digest=decision.digest,
-                    principal=AGENT.name,
+                progress.emit(
+                    e.CallDeferred(
+                        **asked,
+                        approval_id=decision.approval_id,
+                        step=decision.step,
+                        digest=decision.digest,
+                        principal=AGENT.name,
+                    )
                 )
             case Denied():
-                return e.CallDenied(
-                    **asked,
-                    digest=digest_of([call.tool, call.arguments]),
-                    step=decision.step,
-                    rule=decision.rule,
-                    reason=decision.reason,
-                    principal=AGENT.name,
-                    verdicts=decision.verdicts,
+                progress.emit(
+                    e.CallDenied(
+                        **asked,
+                        digest=digest_of([call.tool, call.arguments]),
+                        step=decision.step,
+                        rule=decision.rule,
+                        reason=decision.reason,
+                        principal=AGENT.name,
+                        verdicts=decision.verdicts,
+                    )
                 )
 
     def end(self, call_id: str, outcome: Outcome, seconds: float = 0.25) -> None:
@@ -214,7 +209,7 @@ async def _save(path: Path, stories: Iterable[Story]) -> None:
         for events, at, state in story.acts:
             records = [NewRecord(e.event_kind(one), at, e.event_data(one)) for one in events]
             head = await store.append(
-                story.session_id, head, records, dump_state(state), session_index(state)
+                story.session_id, head, records, dump_state(state), session_index(state, story.workflow)
             )
     await store.close()
 

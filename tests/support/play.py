@@ -1,58 +1,171 @@
-"""Driving one run through the pure core: calls, outcomes and decisions without store or servers."""
+"""Driving sessions through the pure core: calls, outcomes, decisions, without store or servers."""
 
 from __future__ import annotations
 
 import itertools
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
-from mcpuppet.session.decision import Allowed, Decision, decide, legal_calls
+from mcpuppet.session.decision import (
+    Allowed,
+    AskNeeded,
+    Books,
+    Decision,
+    Unlisted,
+    govern,
+    legal_calls,
+    legal_under,
+)
+from mcpuppet.session.fold import fold
+from mcpuppet.session.intent import start_call
 from mcpuppet.session.outcome import Outcome
-from mcpuppet.session.state import ApprovalState, RunState, SessionState
-from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
+from mcpuppet.session.reservations import LockHolder, Reservations, Reserved, Use
+from mcpuppet.session.snapshot import dump_state, load_state
+from mcpuppet.session.state import ApprovalState, AskState, RunState, SessionState
+from mcpuppet.workflow.compiler import (
+    CompiledRules,
+    CompiledWorkflow,
+    compile_rules,
+    compile_workflow,
+)
+from mcpuppet.workflow.definition import RulesDefinition, WorkflowDefinition
 from mcpuppet.workflow.marking import STATUS_NAMES
 from mcpuppet.workflow.parser import parse_workflow
 from support.fakes import Clock, Ids, succeeded
 
 AGENT = Principal("agent", frozenset({"worker"}))
 HEADER = "mcpuppet: 1\nworkflow: tiny\nversion: 1.0.0\n"
+RULES_HEADER = "mcpuppet: 1\nrules: house\nversion: 1.0.0\n"
 
 
 def compiled(body: str) -> CompiledWorkflow:
     """Compile a workflow given without its three header lines."""
     text = body if body.startswith("mcpuppet") else HEADER + body
     parsed = parse_workflow(text, "tiny.yaml")
-    assert parsed.definition is not None, [str(one) for one in parsed.findings]
+    assert isinstance(parsed.definition, WorkflowDefinition), [str(one) for one in parsed.findings]
     return compile_workflow(parsed.definition, parsed.text)
 
 
-class Play:
-    """One session with one run, told what happens next."""
+def compiled_rules(body: str, files: Mapping[str, bytes] | None = None) -> CompiledRules:
+    """Compile a rules file given without its three header lines; `files` lie beside it."""
+    text = body if body.startswith("mcpuppet") else RULES_HEADER + body
+    parsed = parse_workflow(text, "house.yaml", (files or {}).__getitem__)
+    assert isinstance(parsed.definition, RulesDefinition), [str(one) for one in parsed.findings]
+    return compile_rules(parsed.definition, parsed.bundle, parsed.fact_files)
 
-    def __init__(self, workflow: CompiledWorkflow | str, **inputs: Any) -> None:
-        self.workflow = compiled(workflow) if isinstance(workflow, str) else workflow
-        self.clock = Clock()
+
+class Shared:
+    """What sessions share, as a store would keep it: counted uses and held locks."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, list[Use]] = {}
+        self.locks: dict[str, LockHolder] = {}
+
+    def reserved(self) -> Reserved:
+        """Everything that is reserved, as one look at the store would find it."""
+        uses = {key: tuple(found) for key, found in self.uses.items()}
+        asked = (dict.fromkeys(uses), frozenset(self.locks))
+        return Reserved(Reservations(uses, dict(self.locks)), asked)
+
+    def keep(self, progress: Progress, before: SessionState | None) -> None:
+        """Take over what one change of a session claims and gives up."""
+        held = frozenset() if before is None else before.locks
+        for lock, call_id in held - progress.state.locks:
+            assert self.locks.pop(lock) == LockHolder(progress.session_id, call_id)
+        for use in progress.uses:
+            self.uses.setdefault(use.key, []).append(Use(progress.source.now, use.amount))
+        for event in progress.events:
+            for lock in event.locks if isinstance(event, e.CallStarted) else ():
+                assert lock not in self.locks
+                self.locks[lock] = LockHolder(progress.session_id, event.call_id)
+
+
+class Play:
+    """One session, told what happens next; with a workflow it begins with a run of it.
+
+    With `checked` every state is taken through its snapshot, and compared with the fold of the
+    records, before the session goes on.
+    """
+
+    def __init__(
+        self,
+        workflow: CompiledWorkflow | str | None = None,
+        *,
+        rules: CompiledRules | str | None = None,
+        unlisted: Unlisted = "deny",
+        checked: bool = False,
+        shared: Shared | None = None,
+        clock: Clock | None = None,
+        session_id: str = "session",
+        **inputs: Any,
+    ) -> None:
+        self._workflow = compiled(workflow) if isinstance(workflow, str) else workflow
+        self.rules = compiled_rules(rules) if isinstance(rules, str) else rules
+        self.shared = shared or Shared()
+        self.clock = clock or Clock()
         self.history: list[tuple[e.Event, Any]] = []
+        self._unlisted: Unlisted = unlisted
+        self._checked = checked
+        self._session_id = session_id
         self._ids = Ids()
         self._numbers = itertools.count(1)
         self._state: SessionState | None = None
-        values = {**self.workflow.defaults, **inputs}
-        with_opening = self._progress()
-        with_opening.open_session(AGENT.name, "0" * 64)
-        with_opening.start_run(self.workflow, values, AGENT.name)
-        self._keep(with_opening)
+        progress = self._progress()
+        progress.open_session(AGENT.name, "0" * 64)
+        if self.rules is not None:
+            progress.adopt_rules(self.rules)
+        self._keep(progress)
+        if self._workflow is not None:
+            self.restart(**inputs)
+
+    def restart(self, **inputs: Any) -> None:
+        """Begin a run of the workflow."""
+        self.do("start_run", self.workflow, {**self.workflow.defaults, **inputs}, AGENT.name)
 
     def _progress(self) -> Progress:
         source = Source(self.clock(), self._ids, lambda: 1.0)
-        workflow = None if self._state is None else self.workflow
-        return Progress("session", self._state, workflow, source)
+        return Progress(
+            self._session_id,
+            self._state,
+            None if self._state is None else self._workflow,
+            source,
+            rules=None if self._state is None else self.rules,
+            reserved=self.shared.reserved(),
+        )
 
     def _keep(self, progress: Progress) -> list[e.Event]:
+        self.shared.keep(progress, self._state)
         self._state = progress.state
         self.history += [(event, self.clock()) for event in progress.events]
+        if self._checked:
+            self._state = self._reloaded()
         return progress.events
+
+    def _reloaded(self) -> SessionState:
+        """The state as another process would have it, which is the fold of what was recorded."""
+        written = dump_state(self.state)
+        recorded = (
+            (e.event_from(e.event_kind(one), json.loads(json.dumps(e.event_data(one)))), at)
+            for one, at in self.history
+        )
+        folded = fold(self._session_id, recorded)
+        assert folded == self.state
+        assert dump_state(folded) == written
+        assert load_state(written) == self.state
+        return load_state(written)
+
+    @property
+    def workflow(self) -> CompiledWorkflow:
+        assert self._workflow is not None
+        return self._workflow
+
+    @property
+    def books(self) -> Books:
+        return Books(self._workflow, self.rules, self._unlisted, is_listed=False)
 
     @property
     def state(self) -> SessionState:
@@ -65,14 +178,22 @@ class Play:
         return self.state.run
 
     def decide(self, tool: str, who: Principal = AGENT, **arguments: Any) -> Decision:
-        return decide(self.workflow, self.state, Call(tool, arguments), who, self.clock())
+        call, reserved = Call(tool, arguments), self.shared.reserved()
+        return govern(self.books, self.state, call, who, self.clock(), reserved)
 
     def legal(self, who: Principal = AGENT) -> list[str]:
         return [
             one.step if one.purpose == "step" else f"{one.step}.compensate"
-            for one in legal_calls(self.workflow, self.state, who, self.clock())
+            for one in legal_calls(
+                self.workflow, self.state, who, self.clock(), self.shared.reserved()
+            )
             if one.step is not None
         ]
+
+    def legal_tools(self, who: Principal = AGENT) -> list[str]:
+        """Everything listed as legal, those a person may have to agree to with a question mark."""
+        found = legal_under(self.books, self.state, who, self.clock(), self.shared.reserved())
+        return [f"{one.tool}?" if one.asks else one.tool for one in found]
 
     def start(self, tool: str, **arguments: Any) -> str:
         """Make a call that must be allowed; its outcome is still to come."""
@@ -80,22 +201,7 @@ class Play:
         assert isinstance(decision, Allowed), decision
         call_id = f"call_{next(self._numbers)}"
         progress = self._progress()
-        progress.emit(
-            e.CallStarted(
-                call_id,
-                tool,
-                arguments,
-                decision.digest,
-                decision.purpose,
-                decision.step,
-                decision.attempt,
-                decision.counts,
-                decision.grants,
-                AGENT.name,
-                "node",
-                decision.verdicts,
-            )
-        )
+        start_call(progress, call_id, Call(tool, arguments), AGENT, decision, "node")
         self._keep(progress)
         return call_id
 
@@ -126,6 +232,34 @@ class Play:
             )
             self._keep(progress)
         return decision
+
+    def ask(self, tool: str, **arguments: Any) -> AskState:
+        """A call that people are asked about."""
+        decision = self.decide(tool, **arguments)
+        assert isinstance(decision, AskNeeded), decision
+        progress = self._progress()
+        opened = e.AskOpened(
+            approval_id=self._ids("apr"),
+            step=decision.step,
+            tool=tool,
+            arguments=arguments,
+            digest=decision.digest,
+            policies={one.policy: one.roles for one in decision.asks},
+            show=tuple(
+                {"path": path, "value": value, "seen": "not seen before"}
+                for one in decision.asks
+                for path, value in one.show
+            ),
+            requested_by=AGENT.name,
+            expires_at=self.clock() + min(one.lasts for one in decision.asks),
+        )
+        progress.asked(opened)
+        self._keep(progress)
+        return self.state.asks[opened.approval_id]
+
+    def agree(self, ask: AskState, person: str, roles: Collection[str]) -> None:
+        """One person agrees to a call."""
+        self.do("agreed", ask, person, frozenset(roles), "content", "test")
 
     def approval(self, step: str) -> ApprovalState:
         return self.run.approvals[step]

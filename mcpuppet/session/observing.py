@@ -1,0 +1,96 @@
+"""Rules that only observe: a call goes through, and what they objected to is noted down with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mcpuppet.session.call import Call, Principal, call_digest
+from mcpuppet.session.environment import variables
+from mcpuppet.session.policies import Consultation, Situation, consult
+from mcpuppet.session.reservations import Reserved
+from mcpuppet.session.state import SessionState
+from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied
+from mcpuppet.workflow.compiled import CompiledStep, CompiledWorkflow
+from mcpuppet.workflow.marking import PENDING
+
+
+def noted(allowed: Allowed, *refusals: Denied) -> Allowed:
+    """The permission, with what would have refused the call."""
+    notes = tuple({"book": one.book, "rule": one.rule, "reason": one.reason} for one in refusals)
+    return replace(allowed, would_have_denied=(*allowed.would_have_denied, *notes))
+
+
+def unasked(workflow: CompiledWorkflow, allowed: Allowed) -> Allowed:
+    """The permission, without asking the people whom an observing workflow would ask."""
+    wanted = (
+        Denied(one.policy, one.reason, allowed.step, book=workflow.name) for one in allowed.asks
+    )
+    return noted(replace(allowed, asks=()), *wanted)
+
+
+def observed_step(
+    workflow: CompiledWorkflow,
+    state: SessionState,
+    call: Call,
+    principal: Principal,
+    now: datetime,
+    reserved: Reserved,
+    refusal: Denied | ApprovalNeeded,
+) -> Allowed | Denied:
+    """Let a refused call through; if exactly one pending step uses its tool, that step advances.
+
+    A tool that the workflow does not know stays refused here: other rules say what becomes of it.
+    """
+    if isinstance(refusal, ApprovalNeeded):
+        reason = f"step {refusal.approval_step} waits for a person to decide"
+        refusal = Denied("approval", reason, refusal.step, book=workflow.name)
+    if refusal.rule in ("unlisted", "no_run"):
+        return refusal
+    run = state.active_run
+    pending = [
+        step
+        for step in workflow.by_tool.get(call.tool, ())
+        if run is not None and run.step_status(step.id) == PENDING
+    ]
+    step = pending[0] if len(pending) == 1 else None
+    digest = call_digest(state.session_id, workflow.hash, "" if step is None else step.id, call)
+    found = _consult(workflow, state, step, call, principal, now, reserved)
+    refusals = found.refusals(workflow.name, refusal.step)
+    if all(one.rule != refusal.rule for one in refusals):
+        refusals = [refusal, *refusals]
+    allowed = Allowed(
+        "free" if step is None else "step",
+        None if step is None else step.id,
+        digest,
+        attempt=1 if step is None or run is None else run.count(f"attempt:{step.id}") + 1,
+        uses=tuple(replace(one, most=None) for one in found.uses),
+        locks=tuple(found.locks),
+        verdicts=found.told,
+    )
+    return noted(allowed, *refusals)
+
+
+def _consult(
+    workflow: CompiledWorkflow,
+    state: SessionState,
+    step: CompiledStep | None,
+    call: Call,
+    principal: Principal,
+    now: datetime,
+    reserved: Reserved,
+) -> Consultation:
+    run = state.active_run
+
+    def values() -> Mapping[str, Any]:
+        return variables(
+            workflow, run, state=state, arguments=call.arguments, principal=principal, now=now
+        )
+
+    policies = workflow.policies.get(("" if step is None else step.id, call.tool), ())
+    situation = Situation(
+        workflow, state, run, step, call.tool, principal, now, call, values, reserved
+    )
+    return consult(policies, situation)

@@ -1,0 +1,66 @@
+"""Calls that a person has to agree to: granted, refused, being decided, or to be asked about.
+
+All policies that ask about one call make one request, bound to the digest of the call. Agreement is
+good for one call; a refusal stands for that very call, so that asking again cannot wear people out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from mcpuppet.session.state import AskState, SessionState
+from mcpuppet.session.verdict import Allowed, ApprovalNeeded, AskNeeded, Decision, Denied
+
+MOST_OPEN = 20
+"""How many calls of one session may wait for people at a time."""
+
+
+def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decision:
+    """The answer, once what people were asked and said is taken into account."""
+    if not isinstance(answer, Allowed) or not answer.asks:
+        return answer
+    wanted = {one.policy for one in answer.asks}
+    ask = _request_for(state, answer.digest, wanted, now)
+    if ask is None:
+        return _ask(state, answer)
+    if ask.status == "rejected":
+        policy = next(iter(ask.policies))
+        return Denied(policy, f"a person said no: {ask.reason}", answer.step, None, answer.verdicts)
+    if ask.status == "open":
+        return ApprovalNeeded(
+            answer.step,
+            ask.approval_id,
+            ", ".join(ask.policies),
+            answer.digest,
+            ask.roles,
+            ask.expires_at,
+            answer.verdicts,
+        )
+    return replace(answer, asks=(), grants=(*answer.grants, ask.approval_id))
+
+
+def _request_for(
+    state: SessionState, digest: str, wanted: set[str], now: datetime
+) -> AskState | None:
+    """The request about this call that covers every policy that asks now.
+
+    One that was rejected counts for each of its policies: that more ask by now changes no mind.
+    """
+    for ask in sorted(state.asks.values(), key=lambda one: one.status != "rejected"):
+        if ask.digest != digest:
+            continue
+        if ask.status == "rejected" and not wanted.isdisjoint(ask.policies):
+            return ask
+        if ask.status != "rejected" and wanted <= set(ask.policies) and now < ask.expires_at:
+            return ask
+    return None
+
+
+def _ask(state: SessionState, answer: Allowed) -> Decision:
+    waiting = sum(one.status == "open" for one in state.asks.values())
+    if waiting >= MOST_OPEN:
+        first = answer.asks[0].policy
+        reason = f"people have {waiting} calls of this session to decide on already"
+        return Denied(first, reason, answer.step, None, answer.verdicts)
+    return AskNeeded(answer.step, answer.digest, answer.asks, answer.verdicts)
