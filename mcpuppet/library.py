@@ -1,7 +1,7 @@
-"""The workflows that may be started, and those that sessions were started with.
+"""The workflows and rules that are configured, and those that sessions were started with.
 
-A session keeps the workflow it began with: its text is in the store under its hash, and is compiled
-again from there when the file on disk has moved on.
+A session keeps what it began with: the text is in the store under its hash, and is compiled again
+from there when the files on disk have moved on.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from pathlib import Path
 from mcpuppet.errors import AuditError, InvalidInputError, InvalidWorkflowError
 from mcpuppet.settings import AGENT, Settings
 from mcpuppet.store.protocol import Store
-from mcpuppet.workflow.checks import check
-from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
-from mcpuppet.workflow.definition import WorkflowDefinition
+from mcpuppet.workflow.checks import Outside, examine
+from mcpuppet.workflow.checks.subject import NOTHING_OUTSIDE
+from mcpuppet.workflow.compiler import (
+    CompiledRules,
+    CompiledWorkflow,
+    compile_rules,
+    compile_workflow,
+    text_hash,
+)
+from mcpuppet.workflow.definition import RulesDefinition, WorkflowDefinition
 from mcpuppet.workflow.findings import DUPLICATE_WORKFLOW, SHARED_TOOL, Finding
-from mcpuppet.workflow.parser import ParsedWorkflow, parse_workflow
+from mcpuppet.workflow.parser import ParsedWorkflow, parse_bundle, parse_workflow
+from mcpuppet.workflow_folder import folder_reader, read_workflow_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class WorkflowFile:
     path: Path
     parsed: ParsedWorkflow
     findings: tuple[Finding, ...]
+    ignored: tuple[Finding, ...] = ()
+    """What comments of the file asked to leave out."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -34,8 +44,15 @@ class WorkflowFile:
 
     @property
     def definition(self) -> WorkflowDefinition | None:
-        """The workflow, if nothing is wrong with it."""
-        return None if self.errors else self.parsed.definition
+        """The workflow, if the file holds one and nothing is wrong with it."""
+        found = None if self.errors else self.parsed.definition
+        return found if isinstance(found, WorkflowDefinition) else None
+
+    @property
+    def rules(self) -> RulesDefinition | None:
+        """The rules, if the file holds rules and nothing is wrong with it."""
+        found = None if self.errors else self.parsed.definition
+        return found if isinstance(found, RulesDefinition) else None
 
 
 def workflow_files(paths: Iterable[Path]) -> list[Path]:
@@ -45,37 +62,51 @@ def workflow_files(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        if path.is_dir():
-            inside = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
-            if not inside:
-                raise InvalidInputError(f"{path} holds no workflow: no file ends in .yaml or .yml")
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise InvalidInputError(f"{path} does not exist; name workflow files or their folder")
+        try:
+            found.update(dict.fromkeys(_files_at(path)))
+        except OSError as error:
+            raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
     return list(found)
 
 
-def check_files(paths: Iterable[Path], servers: frozenset[str] | None = None) -> list[WorkflowFile]:
-    """Read and check the workflow files at `paths`; `servers` are the configured names, if known.
+def _files_at(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if path.exists():
+            return [path]
+        raise InvalidInputError(f"{path} does not exist; name workflow files or their folder")
+    inside = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
+    if not inside:
+        raise InvalidInputError(f"{path} holds no workflow: no file ends in .yaml or .yml")
+    return inside
 
-    Raises InvalidInputError when a file cannot be read at all.
+
+def check_files(paths: Iterable[Path], outside: Outside = NOTHING_OUTSIDE) -> list[WorkflowFile]:
+    """Read and check the files at `paths`.
+
+    Shared files among them are checked by themselves too. Raises InvalidInputError when a file
+    cannot be read at all.
     """
     checked: list[WorkflowFile] = []
     holders: dict[str, Path] = {}
     for path in workflow_files(paths):
-        parsed = parse_workflow(_read(path), str(path))
-        findings = check(parsed, servers=servers)
-        if parsed.definition is not None:
-            name = parsed.definition.workflow
-            first = holders.setdefault(name, path)
-            if first != path:
-                place = parsed.document.place(("workflow",))
-                words = f"{first} holds a workflow of the name {name!r} as well"
-                findings.append(Finding(DUPLICATE_WORKFLOW, place, words, "names are unique"))
-        checked.append(WorkflowFile(path, parsed, tuple(findings)))
+        content = read_workflow_file(path)
+        parsed = parse_workflow(content, str(path), folder_reader(path.parent))
+        examined = examine(parsed, outside)
+        findings = (*examined.findings, *_same_name(parsed, path, holders))
+        checked.append(WorkflowFile(path, parsed, findings, examined.ignored))
     return checked
+
+
+def _same_name(parsed: ParsedWorkflow, path: Path, holders: dict[str, Path]) -> Iterator[Finding]:
+    """A workflow and rules with one name could not be told apart; `holders` has the earlier."""
+    if parsed.definition is None:
+        return
+    name = parsed.definition.name
+    first = holders.setdefault(name, path)
+    if first != path:
+        kind = "workflow" if isinstance(parsed.definition, WorkflowDefinition) else "rules"
+        words = f"{first} has the name {name!r} as well"
+        yield Finding(DUPLICATE_WORKFLOW, parsed.document.place((kind,)), words, "names are unique")
 
 
 def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[Finding]:
@@ -88,7 +119,9 @@ def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[
         holders: dict[str, str] = {}
         for file in files:
             definition = file.parsed.definition
-            if definition is None or not principal.may_start(definition.workflow):
+            if not isinstance(definition, WorkflowDefinition):
+                continue
+            if not principal.may_start(definition.workflow):
                 continue
             for step, tool in _tools_of(definition):
                 first = holders.setdefault(tool, definition.workflow)
@@ -112,60 +145,104 @@ def compile_files(
 
     Raises InvalidWorkflowError with the errors of all files and the `further` ones.
     """
-    files = list(files)
-    errors = [*(one for file in files for one in file.errors), *further]
-    if errors:
-        raise InvalidWorkflowError(errors)
     return {
-        file.definition.workflow: compile_workflow(file.definition, file.parsed.text)
-        for file in files
+        file.definition.workflow: compile_workflow(
+            file.definition, file.parsed.bundle, file.parsed.fact_files
+        )
+        for file in _without_errors(files, further)
         if file.definition is not None
     }
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
+def compile_rules_files(files: Iterable[WorkflowFile]) -> dict[str, CompiledRules]:
+    """The rules of checked files, by name. Raises InvalidWorkflowError as `compile_files` does."""
+    return {
+        file.rules.rules: compile_rules(file.rules, file.parsed.bundle, file.parsed.fact_files)
+        for file in _without_errors(files)
+        if file.rules is not None
+    }
+
+
+def _without_errors(
+    files: Iterable[WorkflowFile], further: Iterable[Finding] = ()
+) -> list[WorkflowFile]:
+    files = list(files)
+    # A mistake in a shared file is found in every file that uses it.
+    errors = dict.fromkeys([*(one for file in files for one in file.errors), *further])
+    if errors:
+        raise InvalidWorkflowError(list(errors))
+    return files
 
 
 class Library:
-    """Workflows by name, as configured, and by hash, as recorded."""
+    """Workflows and rules by name, as configured, and by hash, as recorded."""
 
-    def __init__(self, workflows: Mapping[str, CompiledWorkflow], store: Store) -> None:
-        self.workflows = dict(workflows)
+    def __init__(
+        self,
+        workflows: Mapping[str, CompiledWorkflow],
+        store: Store,
+        rules: Mapping[str, CompiledRules] | None = None,
+    ) -> None:
+        self.workflows: Mapping[str, CompiledWorkflow] = dict(workflows)
+        self.rules: Mapping[str, CompiledRules] = dict(rules or {})
         self._store = store
-        self._by_hash = {one.hash: one for one in workflows.values()}
+        self._by_hash = {one.hash: one for one in self.workflows.values()}
+        self._rules_by_hash = {one.hash: one for one in self.rules.values()}
         self._stored: set[str] = set()
 
-    async def keep(self, workflow: CompiledWorkflow) -> None:
-        """Put a workflow's text into the store, once per process."""
-        if workflow.hash not in self._stored:
-            await self._store.put_workflow(
-                workflow.hash, workflow.name, workflow.version, workflow.text
-            )
-            self._stored.add(workflow.hash)
+    async def keep(self, one: CompiledWorkflow | CompiledRules) -> None:
+        """Put the text of a workflow or of rules into the store, once per process."""
+        if one.hash not in self._stored:
+            await self._store.put_workflow(one.hash, one.name, one.version, one.text)
+            self._stored.add(one.hash)
 
     async def by_hash(self, workflow_hash: str) -> CompiledWorkflow:
         """The workflow with this hash; raises AuditError when the store does not hold its text."""
         known = self._by_hash.get(workflow_hash)
         if known is None:
-            text = await self._store.workflow_text(workflow_hash)
-            if text is None:
-                raise AuditError(f"the store lacks the text of workflow {workflow_hash[:12]}")
-            known = recompile(text, workflow_hash)
+            known = recompile(await self._text(workflow_hash), workflow_hash)
             self._by_hash[workflow_hash] = known
         return known
 
+    async def rules_by_hash(self, rules_hash: str) -> CompiledRules:
+        """The rules with this hash; raises AuditError when the store does not hold their text."""
+        known = self._rules_by_hash.get(rules_hash)
+        if known is None:
+            known = recompile_rules(await self._text(rules_hash), rules_hash)
+            self._rules_by_hash[rules_hash] = known
+        return known
+
+    async def _text(self, recorded_hash: str) -> str:
+        text = await self._store.workflow_text(recorded_hash)
+        if text is None:
+            raise AuditError(f"the store lacks the text of workflow {recorded_hash[:12]}")
+        return text
+
 
 def recompile(text: str, workflow_hash: str) -> CompiledWorkflow:
-    """Compile recorded text again; raises AuditError when it is not the text that was recorded."""
-    file = f"workflow {workflow_hash[:12]}"
-    parsed = parse_workflow(text, file)
+    """Compile a workflow's recorded text, a bundle or not, again.
+
+    Raises AuditError when it is not what was recorded.
+    """
+    parsed = _recorded(text, workflow_hash)
+    if not isinstance(parsed.definition, WorkflowDefinition):
+        raise AuditError(f"the recorded text {workflow_hash[:12]} holds no workflow")
+    return compile_workflow(parsed.definition, parsed.bundle, parsed.fact_files)
+
+
+def recompile_rules(text: str, rules_hash: str) -> CompiledRules:
+    """Compile the recorded text of rules, a bundle or not, again; raises as `recompile` does."""
+    parsed = _recorded(text, rules_hash)
+    if not isinstance(parsed.definition, RulesDefinition):
+        raise AuditError(f"the recorded text {rules_hash[:12]} holds no rules")
+    return compile_rules(parsed.definition, parsed.bundle, parsed.fact_files)
+
+
+def _recorded(text: str, recorded_hash: str) -> ParsedWorkflow:
+    file = f"workflow {recorded_hash[:12]}"
+    if text_hash(text) != recorded_hash:
+        raise AuditError(f"the recorded text of {file} has been changed")
+    parsed = parse_bundle(text, file)
     if parsed.definition is None:
         raise AuditError(f"the recorded text of {file} cannot be read")
-    workflow = compile_workflow(parsed.definition, parsed.text)
-    if workflow.hash != workflow_hash:
-        raise AuditError(f"the recorded text of {file} has been changed")
-    return workflow
+    return parsed

@@ -1,217 +1,137 @@
-"""Workflow text to `WorkflowDefinition`, with a place for every mistake of shape.
+"""The text of a file to what it holds: a workflow, rules, or what several of them share.
 
-Pydantic says what is wrong and at which key path; `yaml_reader` knows where that path stands in the
-file. This module joins the two and knows nothing of what a workflow means.
+Every mistake is a finding with a place. This module picks the model by the file's kind and adds
+what the file takes over from others; `validation` places the mistakes of shape, `includes` reads
+the other files, and what a workflow means is not known here.
 """
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from mcpuppet.workflow.definition import WorkflowDefinition
-from mcpuppet.workflow.findings import (
-    BAD_DURATION,
-    BAD_EXPRESSION,
-    BAD_SCHEMA,
-    MISSING_KEY,
-    NOT_SUPPORTED,
-    UNKNOWN_KEY,
-    WRONG_TYPE,
-    Code,
-    Finding,
+from mcpuppet.workflow.definition import (
+    Definition,
+    RulesDefinition,
+    SharedDefinition,
+    WorkflowDefinition,
 )
-from mcpuppet.workflow.yaml_reader import Document, Path, read_yaml
+from mcpuppet.workflow.findings import MISSING_KEY, UNKNOWN_KEY, WRONG_TYPE, Finding
+from mcpuppet.workflow.includes import Includes
+from mcpuppet.workflow.sharing import with_shared
+from mcpuppet.workflow.source import IncludeError, Read, bundle_text, open_bundle
+from mcpuppet.workflow.validation import brief, validate_document
+from mcpuppet.workflow.yaml_reader import Document, read_yaml
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
+__all__ = ["ParsedWorkflow", "parse_bundle", "parse_workflow", "validate_document"]
 
-_CODES: Mapping[str, Code] = {
-    "extra_forbidden": UNKNOWN_KEY,
-    "missing": MISSING_KEY,
-    "bad_duration": BAD_DURATION,
-    "bad_expression": BAD_EXPRESSION,
-    "bad_schema": BAD_SCHEMA,
+_MODELS: Mapping[str, type[WorkflowDefinition | RulesDefinition | SharedDefinition]] = {
+    "workflow": WorkflowDefinition,
+    "rules": RulesDefinition,
+    "shared": SharedDefinition,
 }
-_DURATION_HELP = "a whole number and a unit: 500ms, 30s, 5m, 4h or 2d"
+"""The key that says what kind of file it is, and the model of that kind."""
+_KINDS_HELP = "a file has `mcpuppet: 1`, and its name under `workflow`, `rules` or `shared`"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedWorkflow:
-    """A workflow file as far as it could be read; `definition` is None when it has shape errors."""
+    """A workflow, rules or shared file as far as it could be read, with what it takes over.
+
+    `definition` is None when something is wrong in it or in a file that it takes over, and for a
+    shared file, which has its `shared` instead.
+    """
 
     document: Document
     text: str
-    definition: WorkflowDefinition | None
+    bundle: str
+    """What identifies it: `text`, or with files that it takes over a text that holds them all."""
+    definition: Definition | None
     findings: tuple[Finding, ...]
+    shared: SharedDefinition | None = None
+    fact_files: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The values of the facts that come from files, by the fact's name."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the file and of the shared files it uses, by the name that places give them."""
 
 
-def parse_workflow(source: bytes | str, file: str) -> ParsedWorkflow:
-    """Read a workflow file. Every mistake is a finding with a place; nothing is raised."""
+def parse_workflow(source: bytes | str, file: str, read: Read | None = None) -> ParsedWorkflow:
+    """Read a workflow, rules or shared file. Every mistake is a finding; nothing is raised.
+
+    `read` gives the content of a file by its path from the folder of this one; without it, to name
+    one is a mistake.
+    """
     document = read_yaml(source, file)
     text = source if isinstance(source, str) else source.decode("utf-8-sig", "replace")
+    definition, findings = _validated(document)
+    parsed = ParsedWorkflow(document, text, text, None, findings, texts={file: text})
+    if isinstance(definition, SharedDefinition):
+        return replace(parsed, shared=definition)
+    return parsed if definition is None else _with_includes(parsed, definition, read)
+
+
+def parse_bundle(bundle: str, file: str) -> ParsedWorkflow:
+    """Read again what identifies a workflow; nothing comes from the disk. `file` is for places."""
+    text, files = open_bundle(bundle)
+
+    def read(path: str) -> bytes:
+        if path not in files:
+            raise IncludeError("is not part of what was recorded")
+        return files[path].encode("utf-8", "surrogatepass")
+
+    return replace(parse_workflow(text, file, read), bundle=bundle)
+
+
+def _validated(
+    document: Document,
+) -> tuple[Definition | SharedDefinition | None, tuple[Finding, ...]]:
+    """What a file holds, and what is wrong; with any mistake it holds nothing."""
     if document.data is None:
-        findings = document.findings or (
-            Finding(
-                MISSING_KEY, document.place(()), "the file is empty", "start with `mcpuppet: 1`"
-            ),
-        )
-        return ParsedWorkflow(document, text, None, findings)
-    if isinstance(document.data, dict) and "rules" in document.data:
-        return ParsedWorkflow(document, text, None, (*document.findings, _rules_finding(document)))
-    definition, findings = validate_document(document, WorkflowDefinition)
-    if document.findings:
-        definition = None
-    return ParsedWorkflow(document, text, definition, (*document.findings, *findings))
+        return None, document.findings or (_kind_finding(document),)
+    kinds = _kinds_of(document)
+    if len(kinds) != 1:
+        return None, (*document.findings, _kind_finding(document))
+    definition, findings = validate_document(document, _MODELS[kinds[0]])
+    return None if document.findings else definition, (*document.findings, *findings)
 
 
-def _rules_finding(document: Document) -> Finding:
-    return Finding(
-        NOT_SUPPORTED,
-        document.key_place(("rules",)),
-        "files with `rules:` are not supported yet",
-        "write the rules as `policies:` of a workflow",
+def _kinds_of(document: Document) -> list[str]:
+    """Which of the keys that say the kind of a file are in it."""
+    return [key for key in _MODELS if isinstance(document.data, dict) and key in document.data]
+
+
+def _kind_finding(document: Document) -> Finding:
+    top = document.place(())
+    if document.data is None:
+        return Finding(MISSING_KEY, top, "the file is empty", _KINDS_HELP)
+    if not isinstance(document.data, dict):
+        message = f"the file: expected a mapping, found {brief(document.data)}"
+        return Finding(WRONG_TYPE, top, message, _KINDS_HELP)
+    kinds = _kinds_of(document)
+    if not kinds:
+        message = "the file has none of the keys `workflow`, `rules` and `shared`"
+        return Finding(MISSING_KEY, top, message, _KINDS_HELP)
+    keys = " and ".join(f"`{key}`" for key in kinds)
+    place = document.key_place((kinds[1],))
+    return Finding(UNKNOWN_KEY, place, f"the file has the keys {keys}; it can be one of them only")
+
+
+def _with_includes(
+    parsed: ParsedWorkflow, definition: Definition, read: Read | None
+) -> ParsedWorkflow:
+    """The parsed file together with what it takes over."""
+    includes = Includes(parsed.document, read)
+    files = tuple(includes.shared_files(definition.use or ()))
+    facts = dict(includes.fact_values(definition.facts))
+    definition, document, conflicts = with_shared(definition, parsed.document, files)
+    findings = (*includes.findings, *conflicts)
+    return replace(
+        parsed,
+        document=document,
+        bundle=bundle_text(document.file, parsed.text, includes.texts),
+        definition=None if findings else definition,
+        findings=(*parsed.findings, *findings),
+        fact_files=facts,
+        texts={**parsed.texts, **{file.document.file: file.text for file in files}},
     )
-
-
-def validate_document(
-    document: Document, model: type[ModelT]
-) -> tuple[ModelT | None, tuple[Finding, ...]]:
-    """Validate a document's data against a model, and place what is wrong."""
-    try:
-        return model.model_validate(document.data), ()
-    except ValidationError as error:
-        return None, tuple(_unique(_finding(document, model, one) for one in error.errors()))
-
-
-def _unique(findings: Iterable[Finding]) -> Iterator[Finding]:
-    yield from dict.fromkeys(findings)
-
-
-def _finding(document: Document, model: type[BaseModel], error: Any) -> Finding:
-    kind, context = error["type"], error.get("ctx", {})
-    path = _data_path(document.data, error["loc"])
-    code = _CODES.get(kind, WRONG_TYPE)
-    where = _named(path)
-    if error["loc"][-1:] == ("[key]",):  # pydantic's mark: the key itself is wrong, not its value
-        return Finding(
-            code, document.key_place(path[:-1]), f"{_named(path[:-1])}: {_sentence(error)}"
-        )
-    if kind == "extra_forbidden":
-        return _unknown_key(document, model, path)
-    if kind == "missing":
-        message = f"{_named(path[:-1])} lacks the key {path[-1]!r}"
-        return Finding(code, document.key_place(path[:-1]), message)
-    if kind == "bad_expression":
-        place = document.text_place(path, context["column"])
-        return Finding(code, place, f"{where}: {context['problem']}", context.get("help"))
-    if kind == "bad_schema":
-        place = document.place((*path, *context["path"]))
-        return Finding(code, place, f"{where}: {context['problem']}")
-    if kind == "bad_duration":
-        return Finding(code, document.place(path), f"{where}: {error['msg']}", _DURATION_HELP)
-    return Finding(code, document.place(path), f"{where}: {_sentence(error)}")
-
-
-def _sentence(error: Any) -> str:
-    message: str = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch":
-        return f"{_brief(error['input'])} does not match {error['ctx']['pattern']}"
-    if message != error["msg"]:
-        return f"expected {message}, found {_brief(error['input'])}"
-    return message[:1].lower() + message[1:]
-
-
-def _named(path: Path) -> str:
-    """A path as people read it; of a very long key only the beginning."""
-    return ".".join(str(part)[:60] for part in path) or "the file"
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _unknown_key(document: Document, model: type[BaseModel], path: Path) -> Finding:
-    key = str(path[-1])
-    accepted = sorted(_accepted_keys(model, path[:-1]))
-    close = difflib.get_close_matches(key, accepted, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"accepted keys: {', '.join(accepted)}"
-    message = f"{_named(path[:-1])} has no key {_brief(key)}"
-    return Finding(UNKNOWN_KEY, document.key_place(path), message, hint)
-
-
-def _data_path(data: Any, loc: tuple[str | int, ...]) -> Path:
-    """Drop what pydantic adds to a location: union members and validator names.
-
-    Such a part names no entry of the data. The last part is kept, as it may name a missing key.
-    """
-    path: list[str | int] = []
-    for position, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            path.append(part)
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            path.append(part)
-            data = data[part]
-        elif isinstance(data, dict) and position == len(loc) - 1:
-            path.append(part)
-    return tuple(path)
-
-
-def _accepted_keys(model: type[BaseModel], path: Path) -> set[str]:
-    """The keys that the models accept at `path`."""
-    candidates: set[Any] = {model}
-    for part in path:
-        candidates = {
-            inner for one in candidates for inner in _models_in(_annotation_below(one, part), part)
-        }
-    return {
-        field.alias or name
-        for one in candidates
-        if isinstance(one, type) and issubclass(one, BaseModel)
-        for name, field in one.model_fields.items()
-    }
-
-
-def _annotation_below(model: Any, part: str | int) -> Any:
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        for name, field in model.model_fields.items():
-            if (field.alias or name) == part:
-                return field.annotation
-        return None
-    return model
-
-
-def _models_in(annotation: Any, part: str | int) -> Iterator[Any]:
-    """The models, and the containers of models, that an annotation can hold."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        yield from _models_in(arguments[0], part)
-    elif origin in (typing.Union, types.UnionType):
-        for argument in arguments:
-            yield from _models_in(argument, part)
-    elif origin in (dict, list):
-        yield _Below(arguments[-1])
-    elif isinstance(annotation, _Below):
-        yield from _models_in(annotation.annotation, part)
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-
-
-@dataclass(frozen=True)
-class _Below:
-    """One level inside a mapping or list: the next path part selects an entry of it."""
-
-    annotation: Any

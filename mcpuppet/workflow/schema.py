@@ -9,10 +9,12 @@ nothing of tools and workflows.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -73,7 +75,28 @@ class CompiledSchema:
 
 
 def compile_schema(schema: Schema) -> CompiledSchema:
-    """Check a schema and make it ready. Raises SchemaError with the path of what is wrong in it."""
+    """Check a schema and make it ready. Raises SchemaError with the path of what is wrong in it.
+
+    Small schemas are remembered by their text: a workflow writes the same few again and again.
+    """
+    try:
+        text = json.dumps(schema, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return _compiled(schema)  # it is no JSON, and refused with the reason
+    if len(text) > _REMEMBERED_CHARACTERS or json.loads(text) != schema:  # JSON makes 1 a name "1"
+        return _compiled(schema)
+    return _remembered(text)
+
+
+_REMEMBERED_CHARACTERS = 500
+
+
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> CompiledSchema:
+    return _compiled(json.loads(text))
+
+
+def _compiled(schema: Schema) -> CompiledSchema:
     copy, dialect = checked_copy(schema)
     validator = _VALIDATORS[dialect](copy, format_checker=_FORMATS, registry=Registry())
     return CompiledSchema(copy, validator)

@@ -19,6 +19,7 @@ from referencing.jsonschema import DRAFT7, DRAFT201909, DRAFT202012
 
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.workflow.patterns import PatternError, compile_pattern
+from mcpuppet.workflow.schema_plain import is_plain
 
 Schema: TypeAlias = Mapping[str, object] | bool
 Dialect: TypeAlias = Literal["2020-12", "2019-09", "draft-07"]
@@ -139,6 +140,8 @@ def _dialect(schema: dict[str, Any]) -> Dialect:
 
 
 def _check_shape(schema: dict[str, Any], dialect: Dialect) -> None:
+    if is_plain(schema):
+        return
     try:
         # No formats: the one called "regex" would try the patterns with Python's own engine.
         _META[dialect].check_schema(schema, format_checker=FormatChecker(formats=()))

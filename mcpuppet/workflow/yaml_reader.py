@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -29,6 +29,8 @@ from mcpuppet.workflow.findings import (
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 500_000
 MAX_DEPTH = 32
+MAX_ENTRIES = 20_000
+"""How many keys or items one mapping or list may have."""
 MAX_FINDINGS = 100
 
 Path = tuple[str | int, ...]
@@ -41,8 +43,12 @@ _FALSE = re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,40}")
 _OCTAL = re.compile(r"0o[0-7]{1,40}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,40}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
+# Possessive, as a text of a million digits must not be tried at every length.
+_FLOAT = re.compile(r"[-+]?(\.[0-9]++|[0-9]++(\.[0-9]*+)?)([eE][-+]?[0-9]{1,4})?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+_FIRST_OF_OTHERS = "nN~tTfF.+-0123456789"
+"""What a plain scalar begins with that is not text; the empty one is null."""
 
 
 class _RefusedError(Exception):
@@ -54,53 +60,75 @@ class _RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds. `data` is None when nothing could be read."""
+    """What a file holds. `data` is None when nothing could be read.
+
+    Parts of the data may come from other files (`with_parts`); places are then those files'.
+    """
 
     file: str
     data: Any
     findings: tuple[Finding, ...]
-    lines: tuple[str, ...] = ()
+    nodes: int = 0
+    """How many values and keys were read."""
     _values: Mapping[Path, tuple[int, int, int]] = field(default_factory=dict)
     _keys: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    _parts: Mapping[Path, tuple[Document, Path]] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
         """Where the value at `path` starts, or its nearest parent that is in the file."""
+        owner, path = self._owner(path)
         for length in range(len(path), -1, -1):
-            spot = self._values.get(path[:length])
+            spot = owner._values.get(path[:length])
             if spot is not None:
-                return Place(self.file, spot[0], spot[1])
-        return Place(self.file, 1, 1)
+                return Place(owner.file, spot[0], spot[1])
+        return Place(owner.file, 1, 1)
 
     def key_place(self, path: Path) -> Place:
         """Where the key of the entry at `path` stands; for list items, where the item starts."""
-        spot = self._keys.get(path)
-        return self.place(path) if spot is None else Place(self.file, *spot)
+        owner, inner = self._owner(path)
+        spot = owner._keys.get(inner)
+        return self.place(path) if spot is None else Place(owner.file, *spot)
 
     def text_place(self, path: Path, column: int) -> Place:
         """The place of the character `column` (from 1) inside the one-line scalar at `path`.
 
         A scalar that spans lines or has escapes has only its start: its columns are not the file's.
         """
-        spot = self._values.get(path)
+        owner, inner = self._owner(path)
+        spot = owner._values.get(inner)
         if spot is None or spot[2] < 0:
             return self.place(path)
-        return Place(self.file, spot[0], spot[1] + spot[2] + column - 1)
+        return Place(owner.file, spot[0], spot[1] + spot[2] + column - 1)
+
+    def with_parts(self, data: Any, parts: Mapping[Path, tuple[Document, Path]]) -> Document:
+        """This document with other `data`, in which each path of `parts` is from elsewhere.
+
+        `parts` maps it to the document, and the path in that document, where it stands.
+        """
+        return replace(self, data=data, _parts=parts)
+
+    def _owner(self, path: Path) -> tuple[Document, Path]:
+        for length in range(len(path), 0, -1) if self._parts else ():
+            part = self._parts.get(path[:length])
+            if part is not None:
+                return part[0], (*part[1], *path[length:])
+        return self, path
 
 
-def read_yaml(source: bytes | str, file: str) -> Document:
+def read_yaml(source: bytes | str, file: str, max_nodes: int = MAX_NODES) -> Document:
     """Read one YAML document; every problem is a finding, and none is an exception."""
-    builder = _Builder(file)
+    builder = _Builder(file, max_nodes)
     try:
         text = _decode(source, file)
         for event in _events(text, file):
             builder.take(event)
     except _RefusedError as refused:
-        return Document(file, None, (*builder.findings, refused.finding))
+        return Document(file, None, (*builder.findings, refused.finding), nodes=builder.nodes)
     return Document(
         file,
         builder.root,
         tuple(builder.findings),
-        tuple(text.splitlines()),
+        builder.nodes,
         builder.values,
         builder.keys,
     )
@@ -109,16 +137,21 @@ def read_yaml(source: bytes | str, file: str) -> Document:
 def _decode(source: bytes | str, file: str) -> str:
     raw = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
     if len(raw) > MAX_BYTES:
-        size = f"{len(raw):,} bytes; at most {MAX_BYTES:,} are read"
-        raise _RefusedError(Finding(TOO_DEEP_OR_BIG, Place(file, 1, 1), f"the file has {size}"))
+        message = f"the file has more than {MAX_BYTES:,} bytes"
+        raise _RefusedError(Finding(TOO_DEEP_OR_BIG, Place(file, 1, 1), message))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8", "replace")
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        place = _place_after(raw[: error.start].decode("utf-8", "replace"), file)
         problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        finding = Finding(YAML_SYNTAX, Place(file, line, column), problem, "save the file as UTF-8")
+        finding = Finding(YAML_SYNTAX, place, problem, "save the file as UTF-8")
         raise _RefusedError(finding) from error
+
+
+def _place_after(text: str, file: str) -> Place:
+    """The place of the character that follows `text`, which is the beginning of a file."""
+    lines = f"{text}.".splitlines()  # the full stop stands for the character
+    return Place(file, len(lines), len(lines[-1]))
 
 
 def _events(text: str, file: str) -> Iterator[Any]:
@@ -128,8 +161,7 @@ def _events(text: str, file: str) -> Iterator[Any]:
         while loader.check_event():
             yield loader.get_event()
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        place = Place(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        place = _place_after(_before(text, error), file)
         raise _RefusedError(
             Finding(YAML_SYNTAX, place, f"character {_code_point(error)} is not allowed in YAML")
         ) from error
@@ -152,6 +184,13 @@ def _marked_place(text: str, file: str, mark: yaml.Mark | None) -> Place:
     if mark.line >= len(lines):
         return Place(file, len(lines), len(lines[-1]) + 1)
     return Place(file, mark.line + 1, mark.column + 1)
+
+
+def _before(text: str, error: yaml.reader.ReaderError) -> str:
+    """What stands before the character that cannot be read; libyaml counts bytes."""
+    if _Loader is yaml.SafeLoader:
+        return text[: error.position]
+    return text.encode("utf-8", "surrogatepass")[: error.position].decode("utf-8", "replace")
 
 
 def _code_point(error: yaml.reader.ReaderError) -> str:
@@ -182,14 +221,15 @@ class _Open:
 class _Builder:
     """Takes parser events one by one and builds data, positions and findings."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, max_nodes: int) -> None:
         self.root: Any = None
+        self.nodes = 0
         self.findings: list[Finding] = []
         self.values: dict[Path, tuple[int, int, int]] = {}
         self.keys: dict[Path, tuple[int, int]] = {}
         self._file = file
+        self._max_nodes = max_nodes
         self._stack: list[_Open] = []
-        self._nodes = 0
         self._documents = 0
 
     def take(self, event: Any) -> None:
@@ -206,9 +246,11 @@ class _Builder:
             self._stack.pop()
 
     def _check_node(self, event: Any) -> None:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            self._refuse(TOO_DEEP_OR_BIG, event, f"the file has more than {MAX_NODES:,} values")
+        self.nodes += 1
+        if self.nodes > self._max_nodes:
+            message = f"the file has more than {self._max_nodes:,} values and keys"
+            help = f"at most {MAX_NODES:,} are read, those of used files included"
+            self._refuse(TOO_DEEP_OR_BIG, event, message, help)
         if getattr(event, "anchor", None) is not None:
             kind = "alias" if isinstance(event, yaml.AliasEvent) else "anchor"
             self._find(
@@ -219,6 +261,8 @@ class _Builder:
 
     def _take_node(self, event: Any) -> None:
         parent = self._stack[-1] if self._stack else None
+        if parent is not None and (parent.key is None or isinstance(parent.container, list)):
+            self._check_room(parent, event)
         if parent is not None and isinstance(parent.container, dict) and parent.key is None:
             self._take_key(parent, event)
             return
@@ -232,6 +276,12 @@ class _Builder:
             self._stack.append(_Open(value, path))
         else:
             self._store(parent, self._scalar(event))
+
+    def _check_room(self, parent: _Open, event: Any) -> None:
+        if len(parent.container) >= MAX_ENTRIES:
+            what = "mapping" if isinstance(parent.container, dict) else "list"
+            message = f"one {what} has more than {MAX_ENTRIES:,} entries"
+            self._refuse(TOO_DEEP_OR_BIG, event, message)
 
     def _take_key(self, parent: _Open, event: Any) -> None:
         if not isinstance(event, yaml.ScalarEvent):
@@ -304,6 +354,8 @@ _UNUSABLE = object()
 
 def _resolve(text: str) -> Any:
     """The value of a plain scalar in the YAML 1.2 core schema."""
+    if text[:1] not in _FIRST_OF_OTHERS:
+        return text
     if _NULL.fullmatch(text):
         return None
     if _TRUE.fullmatch(text):

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from mcpuppet.workflow.definition import Needs
+from mcpuppet.workflow.definition import Needs, RulesDefinition, WorkflowDefinition
 from mcpuppet.workflow.parser import ParsedWorkflow, parse_workflow
+from mcpuppet.workflow.yaml_reader import MAX_FINDINGS
 
 HEAD = "mcpuppet: 1\nworkflow: w\nversion: 1.0.0\n"
 STEP = "steps:\n  a: {tool: s.a}\n"
@@ -106,7 +107,9 @@ def test_durations_are_read() -> None:
         (f"policies:\n  - {{id: p, call: a, at_mots: 1}}\n{STEP}", ["WF103 5:22"]),
         (f"steps:\n  a: {{tool: s.a}}\n{STEP}", ["WF102 6:1"]),
         ("steps:\n  a: &x {tool: s.a}\n  b: *x\n", ["WF106 5:6", "WF106 6:6", "WF104 6:6"]),
-        ("rules: x\n", ["WF109 4:1"]),
+        ("rules: x\n", ["WF103 4:1"]),
+        (f"shared: x\n{STEP}", ["WF103 4:1"]),
+        (f"use: a.yaml\n{STEP}", ["WF116 4:6"]),
     ],
 )
 def test_mistakes_of_shape_and_their_places(body: str, expected: list[str]) -> None:
@@ -119,6 +122,60 @@ def test_a_file_that_is_no_mapping_is_one_finding(source: str) -> None:
     parsed = parse_workflow(source, "w.yaml")
     assert parsed.definition is None
     assert len(parsed.findings) == 1
+
+
+def test_the_kind_of_a_file_is_said_by_one_of_three_keys() -> None:
+    workflow = parse(STEP)
+    rules = parse_workflow("mcpuppet: 1\nrules: r\nversion: 1.0.0\n", "r.yaml")
+    shared = parse_workflow("mcpuppet: 1\nshared: s\nroles: [boss]\n", "s.yaml")
+    assert isinstance(workflow.definition, WorkflowDefinition)
+    assert isinstance(rules.definition, RulesDefinition)
+    assert (shared.definition, shared.findings) == (None, ())
+    assert shared.shared is not None
+    assert shared.shared.roles == ["boss"]
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("mcpuppet: 1\nsteps: {}\n", "WF105 1:1"),
+        ("mcpuppet: 1\nworkflow: w\nrules: r\n", "WF103 3:1"),
+        ("rules: r\nshared: s\nworkflow: w\n", "WF103 1:1"),
+    ],
+)
+def test_a_file_of_no_kind_or_of_two_is_one_finding_that_names_the_keys(
+    text: str, finding: str
+) -> None:
+    (one,) = parse_workflow(text, "w.yaml").findings
+    assert f"{one.code.number} {one.place.line}:{one.place.column}" == finding
+    assert "rules" in one.message
+    assert "`workflow`" in one.message
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ("steps: {}\n", ["WF103 4:1"]),
+        ("use: a.yaml\n", ["WF103 4:1"]),
+        ("policies: [{call: a}]\n", ["WF105 4:12"]),
+        ("roles: [Boss]\n", ["WF104 4:9"]),
+        ("tools: {sets: {readers: [nodot]}}\n", ["WF104 4:26"]),
+        ("tools: {allow: [s.a]}\n", ["WF103 4:9"]),
+    ],
+)
+def test_mistakes_of_shape_in_a_shared_file(body: str, places: list[str]) -> None:
+    parsed = parse_workflow(f"mcpuppet: 1\nshared: s\ndescription: d\n{body}", "s.yaml")
+    assert parsed.shared is None
+    assert [
+        f"{one.code.number} {one.place.line}:{one.place.column}" for one in parsed.findings
+    ] == places
+
+
+def test_of_very_many_mistakes_of_shape_the_first_are_listed() -> None:
+    findings = parse(STEP + "".join(f"key{number}: 1\n" for number in range(300))).findings
+    assert len(findings) == MAX_FINDINGS + 1
+    assert (findings[-1].code.number, findings[-1].place.line) == ("WF107", 106)
+    assert "300 mistakes" in findings[-1].message
 
 
 @pytest.mark.parametrize("version", ["2", "0", "'1'", "1.0.0", "[1]"])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator, Draft201909Validator, Draft202012Validator
+from jsonschema.exceptions import SchemaError as LibrarySchemaError
 
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.workflow.schema import Schema, SchemaError, compile_schema
+from mcpuppet.workflow.schema_plain import is_plain
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 
@@ -258,3 +262,53 @@ def test_a_schema_may_be_changed_after_it_was_compiled_without_effect() -> None:
     schema["type"] = "integer"
     assert compiled.violations("x") == []
     assert compiled.source == {"type": "string"}
+
+
+PLAIN_OR_NOT = [
+    {"type": "string", "minLength": 1},
+    {"type": ["string", "null"]},
+    {"type": []},
+    {"type": ["string", "string"]},
+    {"type": "text"},
+    {"enum": [1, "a", None]},
+    {"enum": "a"},
+    {"minimum": True},
+    {"minimum": "1"},
+    {"minLength": -1},
+    {"minLength": 1.0},
+    {"multipleOf": 0},
+    {"multipleOf": 0.5},
+    {"required": ["a", "a"]},
+    {"required": ["a", "b"]},
+    {"properties": {"a": {"type": "number"}, "b": True}},
+    {"properties": {"a": {"type": "nothing"}}},
+    {"properties": ["a"]},
+    {"items": {"type": "number"}},
+    {"items": [{"type": "number"}]},
+    {"anyOf": []},
+    {"anyOf": [{"type": "number"}, {"const": 1}]},
+    {"not": 1},
+    {"uniqueItems": "yes"},
+    {"title": 1},
+    {"examples": 3},
+]
+
+
+@pytest.mark.parametrize("schema", PLAIN_OR_NOT, ids=str)
+def test_what_is_recognised_as_plain_is_valid_in_every_draft(schema: dict[str, Any]) -> None:
+    for draft in (Draft7Validator, Draft201909Validator, Draft202012Validator):
+        try:
+            draft.check_schema(schema)
+        except LibrarySchemaError:
+            assert not is_plain(schema)
+
+
+def test_everyday_schemas_are_recognised_as_plain() -> None:
+    assert is_plain({"type": "object", "properties": {"a": {"type": "number", "minimum": 0}}})
+    assert is_plain({"enum": ["welcome", "welcome_b2b"], "title": "Template"})
+
+
+def test_a_schema_that_was_seen_before_does_not_hide_a_name_that_is_no_text() -> None:
+    compile_schema({"properties": {"1": {"type": "number"}}})
+    with pytest.raises(SchemaError, match="not text"):
+        compile_schema({"properties": {1: {"type": "number"}}})  # type: ignore[dict-item]

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from mcpuppet.workflow.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_FINDINGS, Document, read_yaml
+from mcpuppet.workflow.yaml_reader import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_ENTRIES,
+    MAX_FINDINGS,
+    MAX_NODES,
+    Document,
+    read_yaml,
+)
 
 
 def read(source: bytes | str) -> Document:
@@ -157,6 +165,29 @@ def test_keys_that_are_not_text_are_refused(source: str) -> None:
     assert [one[:5] for one in problems(source)] == ["WF101"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028"])
+def test_lines_are_those_of_yaml_whatever_ends_them(end: str) -> None:
+    lines = ["a: 1", "b: [", "\x00"]
+    assert problems(end.join(lines)) == ["WF101 3:1"]
+    assert problems(end.join(lines[:2]).encode() + end.encode() + b"\xff") == ["WF101 3:1"]
+
+
+def test_parts_of_other_documents_keep_their_places() -> None:
+    own = read_yaml("policies:\n  - {id: x}\n", "own.yaml")
+    other = read_yaml("\npolicies: [{id: y, check: 'a + b'}]\n", "other.yaml")
+    whole = own.with_parts(
+        {"policies": [{"id": "x"}, {"id": "y", "check": "a + b"}]},
+        {("policies", 1): (other, ("policies", 0))},
+    )
+    assert str(whole.place(("policies", 0, "id"))) == "own.yaml:2:10"
+    assert str(whole.place(("policies", 1, "id"))) == "other.yaml:2:17"
+    assert str(whole.key_place(("policies", 1, "id"))) == "other.yaml:2:13"
+    assert str(whole.key_place(("policies", 1))) == "other.yaml:2:12"
+    assert str(whole.text_place(("policies", 1, "check"), 5)) == "other.yaml:2:32"
+    assert str(whole.place(("policies", 1, "nothing"))) == "other.yaml:2:12"
+    assert str(whole.place(("policies", 2))) == "own.yaml:2:3"
+
+
 def test_tabs_as_indentation_are_explained() -> None:
     document = read("a:\n\tb: 1\n")
     assert [str(finding.place) for finding in document.findings] == ["f.yaml:2:1"]
@@ -172,6 +203,7 @@ def test_an_unquoted_expression_inside_braces_is_explained() -> None:
 def test_nul_and_control_characters_are_refused_with_their_place() -> None:
     assert problems("a: 1\nb: x\x00y\n") == ["WF101 2:5"]
     assert problems("a: \x1b[31m\n") == ["WF101 1:4"]
+    assert problems("é😀: \x00") == ["WF101 1:5"]
     assert "U+0000" in read("a: \x00").findings[0].message
 
 
@@ -218,7 +250,15 @@ def test_a_file_past_the_size_limit_is_not_read() -> None:
 
 
 def test_a_file_with_too_many_values_is_refused() -> None:
-    assert [one[:5] for one in problems("[" + "1," * 600_000 + "]")] == ["WF107"]
+    full = "[" + "1," * (MAX_ENTRIES - 1) + "],"
+    assert [one[:5] for one in problems("[" + full * (MAX_NODES // MAX_ENTRIES + 1) + "]")] == [
+        "WF107"
+    ]
+    assert read("[" + full * (MAX_NODES // MAX_ENTRIES - 1) + "]").findings == ()
+    assert [one[:5] for one in problems("[" + "1," * (MAX_ENTRIES + 1) + "]")] == ["WF107"]
+    assert read_yaml("{a: 1}", "f.yaml", 3).findings == ()
+    (one,) = read_yaml("{a: 1}", "f.yaml", 2).findings
+    assert (one.code.number, str(one.place)) == ("WF107", "f.yaml:1:5")
 
 
 def test_a_very_long_number_is_text_or_refused_but_never_slow() -> None:
