@@ -34,8 +34,8 @@ from mcpuppet.workflow.definition import (
     APPROVAL_OUTCOMES,
     STEP_EVENTS,
     TOOL_OUTCOMES,
+    Definition,
     Step,
-    WorkflowDefinition,
 )
 from mcpuppet.workflow.expression import Expression
 
@@ -82,7 +82,7 @@ class _OpaqueError(Exception):
     """A guard is outside the decidable fragment."""
 
 
-def guards_of(definition: WorkflowDefinition) -> Iterator[tuple[GuardKey, Expression]]:
+def guards_of(definition: Definition) -> Iterator[tuple[GuardKey, Expression]]:
     """Every guard that can steer a run, in the order of the file."""
     for name, step in definition.steps.items():
         if step.when is not None:
@@ -95,11 +95,13 @@ def guards_of(definition: WorkflowDefinition) -> Iterator[tuple[GuardKey, Expres
             yield (name, "bypass"), step.approval.bypass.when
 
 
-def guard_classes(definition: WorkflowDefinition) -> GuardClasses:
-    """Work out the representatives that all guards of a workflow together need."""
+def guard_classes(
+    definition: Definition, guards: Iterable[tuple[GuardKey, Expression]] | None = None
+) -> GuardClasses:
+    """Work out the representatives that guards, or all guards of a workflow, together need."""
     atoms: dict[GuardKey, list[_Atom]] = {}
     opaque: set[GuardKey] = set()
-    for key, guard in guards_of(definition):
+    for key, guard in guards_of(definition) if guards is None else guards:
         try:
             atoms[key] = [_checked(definition, atom) for atom in _atoms(guard.ast, key[0])]
         except _OpaqueError:
@@ -198,7 +200,7 @@ def _path(node: ast.Node, step: str) -> str:
     raise _OpaqueError
 
 
-def _checked(definition: WorkflowDefinition, atom: _Atom) -> _Atom:
+def _checked(definition: Definition, atom: _Atom) -> _Atom:
     """Refuse paths without meaning, and `has(a.b)` where `a` itself may be missing."""
     parts = atom.path.split(".")
     if parts[0] == "steps" and parts[1] not in definition.steps:
@@ -229,9 +231,7 @@ def _paths(atoms: Iterable[_Atom]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(atom.path for atom in atoms))
 
 
-def _values(
-    definition: WorkflowDefinition, path: str, constants: Sequence[Value]
-) -> tuple[Value, ...]:
+def _values(definition: Definition, path: str, constants: Sequence[Value]) -> tuple[Value, ...]:
     if path.endswith(".outcome") and path.count(".") == 2:
         return (*_outcomes(definition.steps[path.split(".")[1]]), MISSING)
     if _is_whole_result(path):
@@ -246,7 +246,7 @@ def _outcomes(step: Step) -> tuple[str, ...]:
     return tuple(event for event in STEP_EVENTS if event in known)
 
 
-def _declared(definition: WorkflowDefinition, path: str) -> tuple[Mapping[str, Any], bool]:
+def _declared(definition: Definition, path: str) -> tuple[Mapping[str, Any], bool]:
     """The schema at a path (empty when none is declared), and whether a value is always there."""
     parts = path.split(".")
     if parts[0] == "inputs":

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from mcpuppet.workflow.definition import Step, WorkflowDefinition
+from mcpuppet.workflow.definition import Definition, Step
 
 _SUCCESSES = frozenset({"success", "approved"})
 
 
-def needs_graph(definition: WorkflowDefinition) -> nx.DiGraph[str]:
+def needs_graph(definition: Definition) -> nx.DiGraph[str]:
     """One node per step in the file's order, and an edge from each needed step to the one in need.
 
     Edges carry `outcomes`, the frozenset of outcomes that satisfy the need.
@@ -30,7 +30,7 @@ def needs_graph(definition: WorkflowDefinition) -> nx.DiGraph[str]:
     return graph
 
 
-def wanted_outcomes(definition: WorkflowDefinition, step: Step) -> Mapping[str, frozenset[str]]:
+def wanted_outcomes(definition: Definition, step: Step) -> Mapping[str, frozenset[str]]:
     """For each existing step that `step` needs, the outcomes that satisfy the need."""
     if step.needs is None:
         return {}
@@ -97,17 +97,17 @@ class StepSets:
         return bool(self.sets[step] & self.bits[other])
 
 
-def certain_ends(definition: WorkflowDefinition) -> StepSets:
+def certain_ends(definition: Definition) -> StepSets:
     """For each step, those that have ended, with whatever outcome, whenever its needs hold."""
     return _certain(definition, lambda _outcomes: True)
 
 
-def certain_successes(definition: WorkflowDefinition) -> StepSets:
+def certain_successes(definition: Definition) -> StepSets:
     """For each step, those that have ended in success or approved whenever its needs hold."""
     return _certain(definition, lambda outcomes: outcomes <= _SUCCESSES)
 
 
-def _certain(definition: WorkflowDefinition, counts: Callable[[frozenset[str]], bool]) -> StepSets:
+def _certain(definition: Definition, counts: Callable[[frozenset[str]], bool]) -> StepSets:
     """Dominators, generalised to graphs whose nodes join their edges by AND or by OR.
 
     What a need makes certain is the needed step itself, if the named outcomes `count`, and, unless

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mcpuppet.workflow import expression_ast as ast
 from mcpuppet.workflow.checks.references import Part, path_parts, paths_read
 from mcpuppet.workflow.checks.subject import Subject, Written, expressions
 from mcpuppet.workflow.findings import Code, Finding
-from mcpuppet.workflow.graph import StepSets, ancestors, certain_ends, certain_successes
+from mcpuppet.workflow.graph import ancestors
 
-READS_NON_ANCESTOR = Code("WF405", "guard-reads-non-ancestor", "error")
-
-
-@dataclass(frozen=True, slots=True)
-class _Certain:
-    """The steps that certainly ended, and those that certainly succeeded, before each step."""
-
-    ends: StepSets
-    successes: StepSets
+READS_NON_ANCESTOR = Code(
+    "WF405",
+    "guard-reads-non-ancestor",
+    "error",
+    about="An expression reads a value of another step that need not be there yet; reading it "
+    "would hold the step.",
+    help="add the other step to `needs`, or test the value first with `has(...)`",
+)
 
 
 def guard_reads_non_ancestor(subject: Subject) -> Iterator[Finding]:
@@ -29,15 +27,12 @@ def guard_reads_non_ancestor(subject: Subject) -> Iterator[Finding]:
     has certainly ended, are fine. The `check` of a policy belongs to no step: a value missing
     there refuses the call.
     """
-    certain = _Certain(certain_ends(subject.definition), certain_successes(subject.definition))
     for written in expressions(subject.definition):
         if written.step is not None:
-            yield from _missing_reads(subject, written, written.step, certain)
+            yield from _missing_reads(subject, written, written.step)
 
 
-def _missing_reads(
-    subject: Subject, written: Written, step: str, certain: _Certain
-) -> Iterator[Finding]:
+def _missing_reads(subject: Subject, written: Written, step: str) -> Iterator[Finding]:
     guarded = set(_presence_tests(written.expression.ast))
     has_succeeded = "compensate" in written.path
     for parts in paths_read(written.expression.ast):
@@ -45,7 +40,8 @@ def _missing_reads(
         if keys[0] != "steps" or len(keys) < 3 or _is_guarded(keys, guarded):
             continue
         asks_outcome = ("steps", keys[1], "outcome") in written.expression.references
-        there = certain.ends if keys[2] == "outcome" or asks_outcome else certain.successes
+        needs_end = keys[2] == "outcome" or asks_outcome
+        there = subject.certain_ends if needs_end else subject.certain_successes
         is_own = keys[1] == step and has_succeeded
         if not is_own and not there.contains(step, keys[1]):
             yield _finding(subject, written, step, parts)

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcpuppet.workflow.checks.subject import Subject, event_names
-from mcpuppet.workflow.definition import Policy, Step
+from mcpuppet.workflow.definition import Step
 from mcpuppet.workflow.findings import NOT_SUPPORTED, Finding
 from mcpuppet.workflow.yaml_reader import Path
-
-_POLICY_KEYS = ("within", "of", "cooldown", "hours", "sum", "over", "ask", "unless", "same")
 
 
 def not_supported_yet(subject: Subject) -> Iterator[Finding]:
@@ -22,32 +20,25 @@ def not_supported_yet(subject: Subject) -> Iterator[Finding]:
             NOT_SUPPORTED, subject.document.key_place(path), f"{what} is not supported yet"
         )
     for path, event in event_names(subject.definition):
-        if event.count(".") > 1:
+        if path[0] == "properties" and event.count(".") > 1:
             yield Finding(
                 NOT_SUPPORTED,
                 subject.document.place(path),
-                f"{event!r}: events of tools are not supported yet",
+                f"{event!r}: properties of the events of tools are not supported yet",
                 "name a step: `<step>.success`",
             )
 
 
 def _found(subject: Subject) -> Iterator[tuple[Path, str]]:
-    definition = subject.definition
-    if definition.mode == "observe":
-        yield ("mode",), "`mode: observe`"
-    for key in ("use", "tests"):
-        if getattr(definition, key) is not None:
-            yield (key,), f"`{key}`"
-    for name, step in definition.steps.items():
+    if subject.definition.tests is not None:
+        yield ("tests",), "`tests`"
+    for name, step in subject.definition.steps.items():
         for path, what in _of_step(step):
             yield ("steps", name, *path), what
-    for index, policy in enumerate(definition.policies):
-        for key, what in _of_policy(policy):
-            yield ("policies", index, key), what
 
 
 def _of_step(step: Step) -> Iterator[tuple[Path, str]]:
-    for key in ("redact", "exclusive", "elicit"):
+    for key in ("redact", "elicit"):
         if getattr(step, key):
             yield (key,), f"`{key}`"
     if step.on_unknown in ("retry_with_key", "reconcile"):
@@ -60,13 +51,3 @@ def _of_step(step: Step) -> Iterator[tuple[Path, str]]:
         yield ("approval", "escalate_to"), "`escalate_to`"
     if step.approval.bypass is not None and step.approval.bypass.review_within is not None:
         yield ("approval", "bypass", "review_within"), "`review_within`"
-
-
-def _of_policy(policy: Policy) -> Iterator[tuple[str, str]]:
-    for key in _POLICY_KEYS:
-        if getattr(policy, key) is not None:
-            yield key, f"`{key}`"
-    if policy.scope not in (None, "run"):
-        yield "scope", f"`scope: {policy.scope}`"
-    if policy.per not in (None, "run"):
-        yield "per", f"`per: {policy.per}`"

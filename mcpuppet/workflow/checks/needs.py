@@ -5,21 +5,45 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from mcpuppet.workflow.checks.exploration import called_steps
 from mcpuppet.workflow.checks.subject import Subject
 from mcpuppet.workflow.classes import GuardKey, assignments, variables
-from mcpuppet.workflow.definition import Redo, Step, WorkflowDefinition
+from mcpuppet.workflow.definition import Definition, Redo, Step
 from mcpuppet.workflow.expression import EvaluationError, Expression
 from mcpuppet.workflow.findings import Code, Finding
-from mcpuppet.workflow.flat import callable_steps, explore
 from mcpuppet.workflow.graph import find_cycle, topological_order, wanted_outcomes
 
-NEEDS_CYCLE = Code("WF301", "needs-cycle", "error")
-UNREACHABLE_STEP = Code("WF302", "unreachable-step", "error")
-UNBOUNDED_LOOP = Code("WF305", "unbounded-loop", "error")
-REDO_WITHOUT_APPROVAL = Code("WF309", "redo-without-approval", "error")
+NEEDS_CYCLE = Code(
+    "WF301",
+    "needs-cycle",
+    "error",
+    about="Steps need each other in a circle, so none of them can ever start.",
+    help="drop one of the needs; to do steps again, use `on: {failure: {redo: ...}}`",
+    can_be_ignored=False,
+)
+UNREACHABLE_STEP = Code(
+    "WF302",
+    "unreachable-step",
+    "error",
+    about="No run ever comes to this step: its needs or its guard cannot be satisfied.",
+    help="loosen what keeps it from starting, or remove the step",
+)
+UNBOUNDED_LOOP = Code(
+    "WF305",
+    "unbounded-loop",
+    "error",
+    about="A step may be repeated or redone without end, or until something that never happens.",
+    help="give the loop a `max`, and an `until` that some result satisfies",
+    can_be_ignored=False,
+)
+REDO_WITHOUT_APPROVAL = Code(
+    "WF309",
+    "redo-without-approval",
+    "error",
+    about="After a redo a step could never be called again, as the approval it needs is used up.",
+    help="list the approval under `redo` too",
+)
 
-_STATES = 2_000
-_STATES_TIMES_PARTS = 60_000
 _MOST_ASSIGNMENTS = 10_000
 _GRANTS = frozenset({"approved", "bypassed"})
 
@@ -39,25 +63,35 @@ def needs_cycle(subject: Subject) -> Iterator[Finding]:
 def unreachable_step(subject: Subject) -> Iterator[Finding]:
     """WF302: a step that no run calls.
 
-    Exact when all states can be explored; else only guards that are never true by themselves, and
-    needs that can never hold because of them, are found.
+    First by structure: guards that are never true by themselves, and needs that can never hold
+    because of them. Then exactly, where all states can be explored; a step whose turn comes and
+    that a policy always refuses is WF510.
     """
-    definition = subject.definition
-    parts = subject.graph.size() + len(definition.steps) + len(definition.policies)
-    flat = explore(definition, limit=min(_STATES, _STATES_TIMES_PARTS // parts))
-    if flat.complete:
-        reached, reason = callable_steps(flat), f"in none of its {len(flat.states)} states"
-    else:
-        reached, reason = _startable(subject), "its guard or needs cannot hold"
-    for name, step in definition.steps.items():
-        if name not in reached:
-            verb = "call" if step.approval is None else "open"
-            yield Finding(
-                UNREACHABLE_STEP,
-                subject.document.key_place(("steps", name)),
-                f"no run can {verb} step {name!r}: {reason}",
-                "look at its needs and guard, and at the policies that limit it",
-            )
+    startable = _startable(subject)
+    for name, step in subject.definition.steps.items():
+        reason = "its guard or needs cannot hold"
+        if name in startable:
+            if not _is_never_reached(subject, name):
+                continue
+            reason = "what it needs cannot happen together"
+        verb = "call" if step.approval is None else "open"
+        yield Finding(
+            UNREACHABLE_STEP,
+            subject.document.key_place(("steps", name)),
+            f"no run can {verb} step {name!r}: {reason}",
+            "look at its needs and guard, and at those of the steps it needs",
+        )
+
+
+def _is_never_reached(subject: Subject, name: str) -> bool:
+    """Whether no run comes to a step, and it is not only for what policies refuse before it."""
+    explored = subject.exploration
+    if explored is None or not explored.space.complete or name in explored.called:
+        return False
+    if not explored.blocked:
+        return True
+    without = explored.without_policies
+    return without.complete and name not in called_steps(without)
 
 
 def _startable(subject: Subject) -> frozenset[str]:
@@ -72,7 +106,7 @@ def _startable(subject: Subject) -> frozenset[str]:
     return frozenset(found)
 
 
-def _needs_can_hold(definition: WorkflowDefinition, name: str, found: set[str]) -> bool:
+def _needs_can_hold(definition: Definition, name: str, found: set[str]) -> bool:
     step = definition.steps[name]
     if step.needs is None:
         return True
@@ -151,7 +185,7 @@ def redo_without_approval(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def _used_grants(definition: WorkflowDefinition, again: set[str]) -> Iterator[tuple[str, str]]:
+def _used_grants(definition: Definition, again: set[str]) -> Iterator[tuple[str, str]]:
     for name, step in definition.steps.items():
         if name not in again:
             continue

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel
-
 from mcpuppet.workflow.checks.subject import Subject
 from mcpuppet.workflow.definition import (
-    POLICY_CONDITIONS,
     PROPERTY_KINDS,
-    Policy,
     Property,
+    RulesDefinition,
     Step,
 )
 from mcpuppet.workflow.findings import DUPLICATE_KEY, MISSING_KEY, WRONG_TYPE, Finding
@@ -94,68 +91,29 @@ def incomplete_approval(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def conditions_of_policies(subject: Subject) -> Iterator[Finding]:
-    """WF105: a policy has exactly one condition, with all the keys that it takes."""
-    for index, policy in enumerate(subject.definition.policies):
-        place = subject.document.place(("policies", index))
-        conditions = _conditions(policy)
-        if len(conditions) != 1:
-            yield Finding(
-                MISSING_KEY,
-                place,
-                f"policy {policy.id!r} has {_counted(conditions, 'condition')}",
-                f"exactly one of: {', '.join(POLICY_CONDITIONS)}",
-            )
-        for key, other in _POLICY_PARTNERS:
-            if _given(policy, key) and not _given(policy, other):
-                yield Finding(
-                    MISSING_KEY,
-                    subject.document.key_place(("policies", index, key)),
-                    f"policy {policy.id!r} has `{key}` without `{other}`",
-                )
-
-
-_POLICY_PARTNERS = (
-    ("at_most", "per"),
-    ("per", "at_most"),
-    ("sum", "at_most"),
-    ("scope", "mutex"),
-    ("within", "of"),
-    ("of", "within"),
-    ("unless", "ask"),
-    ("same", "requires"),
-)
-
-
-def _given(section: BaseModel, key: str) -> bool:
-    return getattr(section, key) not in (None, False)
-
-
-def _conditions(policy: Policy) -> list[str]:
-    found = [key for key in POLICY_CONDITIONS if _given(policy, key)]
-    if "sum" in found and "at_most" in found:
-        found.remove("at_most")
-    if policy.over is not None and "roles" in found:  # then `roles` says who is asked
-        found.remove("roles")
-    return found
-
-
 def kinds_of_properties(subject: Subject) -> Iterator[Finding]:
     """WF105: a property makes exactly one claim; WF104: a claim about two events names two."""
     for index, claim in enumerate(subject.definition.properties):
-        kinds = [key for key in PROPERTY_KINDS if _given(claim, key) or key in _zero(claim)]
+        kinds = [key for key in PROPERTY_KINDS if getattr(claim, key) is not None]
         if len(kinds) != 1:
             yield Finding(
                 MISSING_KEY,
                 subject.document.place(("properties", index)),
-                f"property {claim.id!r} has {_counted(kinds, 'claim')}",
+                f"property {claim.id!r} has {counted(kinds, 'claim')}",
                 f"exactly one of: {', '.join(PROPERTY_KINDS)}",
             )
         yield from _parts_of_property(subject, index, claim)
 
 
-def _zero(claim: Property) -> tuple[str, ...]:
-    return ("at_most",) if claim.at_most == 0 else ()
+def properties_of_rules(subject: Subject) -> Iterator[Finding]:
+    """WF104: a rules file has no run, and so nothing to prove about one."""
+    if isinstance(subject.definition, RulesDefinition) and subject.definition.properties:
+        yield Finding(
+            WRONG_TYPE,
+            subject.document.key_place(("properties",)),
+            "a rules file has no run that a property could be proved about",
+            "write a policy, which every call is held to",
+        )
 
 
 def _parts_of_property(subject: Subject, index: int, claim: Property) -> Iterator[Finding]:
@@ -179,14 +137,15 @@ def _parts_of_property(subject: Subject, index: int, claim: Property) -> Iterato
         yield Finding(MISSING_KEY, place, f"property {claim.id!r} has `unless` without `precedes`")
 
 
-def _counted(found: Sequence[str], noun: str) -> str:
+def counted(found: Sequence[str], noun: str) -> str:
+    """How many there are, and which."""
     if not found:
         return f"no {noun}"
     return f"{len(found)} {noun}s: {', '.join(found)}"
 
 
 def duplicate_ids(subject: Subject) -> Iterator[Finding]:
-    """WF102: two policies, or two properties, with one id."""
+    """WF102: two policies, or two properties, with one id; a step and a tool set of one name."""
     definition = subject.definition
     sections: tuple[tuple[str, str, list[str]], ...] = (
         ("policies", "policy", [policy.id for policy in definition.policies]),
@@ -203,3 +162,11 @@ def duplicate_ids(subject: Subject) -> Iterator[Finding]:
                     f"{noun} id {one!r} is given twice",
                     f"the first is on line {first.line}",
                 )
+    for name in definition.tools.sets:
+        if name in definition.steps:
+            yield Finding(
+                DUPLICATE_KEY,
+                subject.document.key_place(("tools", "sets", name)),
+                f"{name!r} is a step and a tool set: `call: {name}` could mean either",
+                "rename the set",
+            )

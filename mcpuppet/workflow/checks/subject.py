@@ -14,33 +14,64 @@ from typing import Any
 
 import networkx as nx
 
+from mcpuppet.workflow.checks.coverage import Coverage
+from mcpuppet.workflow.checks.exploration import Exploration
 from mcpuppet.workflow.classes import GuardClasses, guard_classes
 from mcpuppet.workflow.definition import (
     APPROVAL_OUTCOMES,
     STEP_EVENTS,
     TOOL_OUTCOMES,
     ArgumentRule,
+    Definition,
     Equals,
+    Policy,
     Step,
     WorkflowDefinition,
 )
 from mcpuppet.workflow.expression import Expression
 from mcpuppet.workflow.findings import Place
-from mcpuppet.workflow.graph import needs_graph
+from mcpuppet.workflow.graph import (
+    StepSets,
+    certain_ends,
+    certain_successes,
+    needs_graph,
+    topological_order,
+)
 from mcpuppet.workflow.yaml_reader import Document, Path
 
 ToolDefinition = Mapping[str, Any]
 """A tool as its server lists it: a JSON object with `inputSchema`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is known beyond a file; checks that need what is not known stay silent."""
+
+    servers: frozenset[str] | None = None
+    """The names of the configured servers."""
+    tools: Mapping[str, ToolDefinition] | None = None
+    """What the servers offer, by "server.tool", as they list it or as it was pinned."""
+    people: Mapping[str, int] | None = None
+    """How many people hold each role."""
+    pinned: Mapping[str, ToolDefinition] | None = None
+    """The tools as they were pinned, where `tools` are those offered now."""
+    answered: frozenset[str] | None = None
+    """The servers that listed their tools; None: all of them."""
+
+
+NOTHING_OUTSIDE = Outside()
+
+
 @dataclass(frozen=True)
 class Subject:
-    """One workflow to check. `tools` and `servers` are None when nothing is known of them."""
+    """One file to check. `tools`, `servers` and `people` are None when nothing is known of them."""
 
-    definition: WorkflowDefinition
+    definition: Definition
     document: Document
     tools: Mapping[str, ToolDefinition] | None = None
     servers: frozenset[str] | None = None
+    people: Mapping[str, int] | None = None
+    """How many people, whose access is not withdrawn, hold each role."""
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
@@ -49,6 +80,38 @@ class Subject:
     @cached_property
     def classes(self) -> GuardClasses:
         return guard_classes(self.definition)
+
+    @cached_property
+    def certain_ends(self) -> StepSets:
+        """What has ended whenever a step starts; only for needs without a cycle."""
+        return certain_ends(self.definition)
+
+    @cached_property
+    def certain_successes(self) -> StepSets:
+        """What has succeeded whenever a step starts; only for needs without a cycle."""
+        return certain_successes(self.definition)
+
+    @cached_property
+    def below(self) -> StepSets:
+        """The steps that depend on each, directly or not; only for needs without a cycle."""
+        bits = {name: 1 << number for number, name in enumerate(self.definition.steps)}
+        below: dict[str, int] = {}
+        for name in reversed(topological_order(self.graph)):
+            below[name] = 0
+            for dependent in self.graph.successors(name):
+                below[name] |= bits[dependent] | below[dependent]
+        return StepSets(bits, below)
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        return Coverage(self.definition)
+
+    @cached_property
+    def exploration(self) -> Exploration | None:
+        """The states of a run, looked at when first asked for; None for a rules file."""
+        if isinstance(self.definition, WorkflowDefinition):
+            return Exploration(self.definition)
+        return None
 
     def need_place(self, step: str, needed: str) -> Place:
         """Where `step` names `needed` under its `needs`, in whichever of the three spellings."""
@@ -69,7 +132,7 @@ class Written:
     expression: Expression
     variables: tuple[str, ...]
     step: str | None
-    """The step that it belongs to; None for the expressions of policies."""
+    """The step that it belongs to; None for the expressions of policies and facts."""
 
     @property
     def key(self) -> str:
@@ -78,18 +141,32 @@ class Written:
 
 _BEFORE = ("inputs", "steps")
 _AFTER = ("result", "inputs", "steps")
-_CALL = ("args", "inputs", "user", "steps")
+_CALL = ("args", "inputs", "user", "facts", "now")
+_FACT_KEY = ("args", "result")
 
 
-def expressions(definition: WorkflowDefinition) -> Iterator[Written]:
-    """Every expression of a workflow."""
+def expressions(definition: Definition) -> Iterator[Written]:
+    """Every expression of a file."""
     for name, step in definition.steps.items():
         for keys, expression, variables in _of_step(step):
             yield Written(("steps", name, *keys), expression, variables, name)
+    of_call = (*_CALL, "steps") if isinstance(definition, WorkflowDefinition) else _CALL
     for index, policy in enumerate(definition.policies):
-        for key, guard in (("check", policy.check), ("unless", policy.unless)):
-            if guard is not None:
-                yield Written(("policies", index, key), guard, _CALL, None)
+        for keys, expression in _of_policy(policy):
+            yield Written(("policies", index, *keys), expression, of_call, None)
+    for name, fact in definition.facts.items():
+        if fact.key is not None:
+            yield Written(("facts", name, "key"), fact.key, _FACT_KEY, None)
+
+
+def _of_policy(policy: Policy) -> Iterator[tuple[Path, Expression]]:
+    for key, one in (("check", policy.check), ("unless", policy.unless), ("sum", policy.sum)):
+        if one is not None:
+            yield (key,), one
+    for index, one in enumerate(policy.show or ()):
+        yield ("show", index), one
+    for index, one in enumerate(policy.ask.show if policy.ask else ()):
+        yield ("ask", "show", index), one
 
 
 def _of_step(step: Step) -> Iterator[tuple[Path, Expression, tuple[str, ...]]]:
@@ -118,8 +195,8 @@ def _equals(
             yield (*path, name, "equals"), rule.equals, _BEFORE
 
 
-def event_names(definition: WorkflowDefinition) -> Iterator[tuple[Path, str]]:
-    """Every event that a policy or property names, with its path."""
+def event_names(definition: Definition) -> Iterator[tuple[Path, str]]:
+    """Every event that a policy, property or fact names, with its path."""
     for index, policy in enumerate(definition.policies):
         for key in ("requires", "forbidden_after", "of"):
             yield from _listed(("policies", index, key), getattr(policy, key))
@@ -129,6 +206,8 @@ def event_names(definition: WorkflowDefinition) -> Iterator[tuple[Path, str]]:
             keys.append("of")
         for key in keys:
             yield from _listed(("properties", index, key), getattr(claim, key))
+    for name, fact in definition.facts.items():
+        yield from _listed(("facts", name, "until"), fact.until)
 
 
 def _listed(path: Path, names: Iterable[str | list[str]] | None) -> Iterator[tuple[Path, str]]:
@@ -154,15 +233,31 @@ def events_of(step: Step) -> tuple[str, ...]:
 
 
 _MOST_COMPARED = 200
-"""Comparing words is slow, and a file may hold thousands of them, each with a finding."""
+_LONGEST_COMPARED = 200
+"""Comparing words is slow, and a file may hold many and long ones, each with a finding."""
 
 
 def suggest(word: str, accepted: Iterable[str], kind: str) -> str | None:
     """A help line: the closest accepted word, else what there is to choose from."""
     known = sorted(set(accepted))
-    close = difflib.get_close_matches(word, known[:_MOST_COMPARED], n=1, cutoff=0.6)
+    compared = known[:_MOST_COMPARED] if len(word) <= _LONGEST_COMPARED else []
+    close = difflib.get_close_matches(word, compared, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     if not known:
         return f"there are no {kind}"
     return f"{kind}: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+
+
+class Suggestions:
+    """The help lines of a check that may need very many: a hundred, then none."""
+
+    def __init__(self, accepted: Iterable[str], kind: str) -> None:
+        self._accepted = sorted(set(accepted))
+        self._kind = kind
+        self._left = 100
+
+    def help(self, word: str) -> str | None:
+        """What `suggest` says."""
+        self._left -= 1
+        return suggest(word, self._accepted, self._kind) if self._left >= 0 else None
