@@ -17,9 +17,13 @@ from mcpuppet.cli.cancel import cancel
 from mcpuppet.cli.demo import demo
 from mcpuppet.cli.deny import deny
 from mcpuppet.cli.edge import CommandGroup
+from mcpuppet.cli.explain import explain
+from mcpuppet.cli.init import init
+from mcpuppet.cli.pin import pin
 from mcpuppet.cli.render import render
 from mcpuppet.cli.report import report
 from mcpuppet.cli.resolve import resolve
+from mcpuppet.cli.schema import schema
 from mcpuppet.cli.serve import serve
 from mcpuppet.cli.sessions import sessions
 from mcpuppet.cli.show import show
@@ -40,8 +44,8 @@ app = typer.Typer(
 )
 
 for _panel, _commands in {
-    "Start here": (demo,),
-    "Workflows": (validate, render),
+    "Start here": (demo, init),
+    "Workflows": (validate, explain, render, pin, schema),
     "Gateway": (serve, sessions, show),
     "People": (approvals, approve, deny, cancel, resolve),
     "Audit": (report,),

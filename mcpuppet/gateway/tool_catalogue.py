@@ -7,8 +7,6 @@ judge them and never rewrite them. Knows nothing of processes and connections.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 
 from mcpuppet.session.outcome import Failed, Succeeded, error_text
 from mcpuppet.workflow.schema import CompiledSchema, SchemaError, compile_schema
+from mcpuppet.workflow.tool_pins import json_digest
 
 # MCP 2025-11-25, server/tools, "Tool Names".
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -126,15 +125,9 @@ def _compile_tool(server: str, definition: Mapping[str, Any]) -> Tool:
         definition=definition,
         input_schema=compile_schema(definition["inputSchema"]),
         output_schema=None if output is None else compile_schema(output),
-        digest=_digest(definition),
+        digest=json_digest(definition),
         read_only=annotations.get("readOnlyHint") is True,
     )
-
-
-def _digest(definition: Mapping[str, Any]) -> str:
-    canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # A lone surrogate is legal in JSON text and cannot be written as UTF-8.
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _schema_fault(tool: Tool, result: Mapping[str, Any]) -> str | None:

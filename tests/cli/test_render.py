@@ -47,6 +47,32 @@ def test_formats_theme_and_output_can_be_chosen(folder: Path) -> None:
     assert {one.name for one in (folder / "out").iterdir()} == {"first.dark.dot", "first.dark.svg"}
 
 
+def test_mermaid_and_pages_have_endings_of_their_own(folder: Path) -> None:
+    result = run("workflows/first.yaml", "-f", "mermaid", "-f", "html", "--theme", "light")
+    assert result.stdout.split() == [
+        str(Path("diagrams", f"first.light.{ending}")) for ending in ("mmd", "html")
+    ]
+    assert (folder / "diagrams/first.light.mmd").read_text().startswith("flowchart TB")
+    assert (folder / "diagrams/first.light.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_usual_svg_suits_light_and_dark_pages(folder: Path) -> None:
+    run("workflows/first.yaml", "-f", "svg")
+    assert "prefers-color-scheme:dark" in (folder / "diagrams/first.svg").read_text()
+
+
+def test_rules_are_drawn_and_shared_files_are_not(folder: Path) -> None:
+    (folder / "workflows/some.yaml").write_text(
+        "mcpuppet: 1\nrules: some\nversion: 1.0.0\ntools: {allow: a.b}\n"
+    )
+    (folder / "workflows/base.yaml").write_text("mcpuppet: 1\nshared: base\nroles: [boss]\n")
+    result = run("-f", "dot")
+    assert result.exit_code == 0, result.stderr
+    names = {one.name for one in (folder / "diagrams").iterdir()}
+    assert names == {"first.dot", "second.dot", "some.dot"}
+    assert "base.yaml is shared by other files and has no picture" in result.stderr
+
+
 def test_what_was_just_drawn_is_up_to_date(folder: Path) -> None:
     run()
     run("--theme", "dark")

@@ -12,15 +12,16 @@ import pytest
 
 from mcpuppet.workflow import diagram_engine
 from mcpuppet.workflow.definition import WorkflowDefinition
-from mcpuppet.workflow.diagram import LiveState, RenderError, Theme, draw, to_dot
-from mcpuppet.workflow.diagram_graph import Chart, chart_of
-from mcpuppet.workflow.diagram_words import policies_of, policy_words, readable
+from mcpuppet.workflow.diagram import LiveState, RenderError, Theme, draw, picture, to_dot
+from mcpuppet.workflow.diagram_chart import Chart
+from mcpuppet.workflow.diagram_graph import chart_of
+from mcpuppet.workflow.diagram_policies import policies_of, policy_words, subject_of
+from mcpuppet.workflow.diagram_words import readable
 from mcpuppet.workflow.expression import parse_expression
 from mcpuppet.workflow.parser import parse_workflow
 
 HEAD = "mcpuppet: 1\nworkflow: sample\nversion: 1.0.0\n"
 SVG = "{http://www.w3.org/2000/svg}"
-XLINK = "{http://www.w3.org/1999/xlink}"
 
 PAYMENT = """
 roles: [agent, finance]
@@ -104,10 +105,9 @@ def test_every_need_of_a_workflow_is_a_line() -> None:
 
 def test_every_line_of_the_chart_is_drawn_between_its_shapes() -> None:
     definition = defined(PAYMENT)
-    svg = ET.fromstring(draw(to_dot(definition), "svg"))
-    drawn = {title.text for title in svg.iter(f"{SVG}title")}
+    drawn = {one.rpartition("--")[0] for one in groups_by_id(picture(definition, "svg"))}
     for edge in chart_of(definition).edges:
-        assert f"{edge.tail}->{edge.head}" in drawn
+        assert f"edge-{edge.tail}--{edge.head}--{edge.kind}" in drawn
 
 
 def test_a_need_on_skipped_is_the_other_way_out_of_the_diamond() -> None:
@@ -142,7 +142,7 @@ policies:
     assert ("step-first", "group-left", "") in lines(chart)
     assert ("group-left", "step-last", "all done") in lines(chart)
     svg = draw(to_dot(definition), "svg")
-    assert "any order, one at a time" in words_of(svg, "group-left")
+    assert "any order, \N{SECTION SIGN} one at a time" in words_of(svg, "group-left")
 
 
 def test_steps_awaited_by_different_steps_are_not_grouped() -> None:
@@ -178,7 +178,7 @@ steps:
   no: {tool: a.no, needs: {ask: rejected}}
 """)
     )
-    assert chart.ends == ("completed", "failed")
+    assert [end.kind for end in chart.ends] == ["completed", "failed"]
     assert ("step-ask", "step-no", "rejected") in lines(chart)
 
 
@@ -223,7 +223,7 @@ def test_a_state_is_written_in_words_and_not_only_in_colour() -> None:
 )
 def test_live_state_moves_nothing(live: LiveState) -> None:
     definition = defined(PAYMENT)
-    still = draw(to_dot(definition), "svg")
+    still = draw(to_dot(definition, live=LiveState()), "svg")
     moving = draw(to_dot(definition, live=live), "svg")
     assert outlines(still) == outlines(moving)
     assert outlines(still)["step-pay"]
@@ -235,9 +235,9 @@ def test_the_lines_a_run_took_are_marked() -> None:
     groups = groups_by_id(svg).items()
     taken = {node for node, group in groups if "taken" in group.attrib.get("class", "")}
     assert taken == {
-        "start--step-score--success--start",
-        "step-score--guard-reject--success--score",
-        "guard-reject--step-approve--success--start",
+        "edge-start--step-score--success--start",
+        "edge-step-score--guard-reject--success--score",
+        "edge-guard-reject--step-approve--success--start",
     }
 
 
@@ -253,7 +253,7 @@ def test_the_end_a_run_reached_says_so(end: str, shape: str, word: str) -> None:
     svg = draw(to_dot(defined(PAYMENT), live=LiveState(end=end)), "svg")
     others = {"end-completed", "end-rejected", "end-failed"} - {shape}
     assert words_of(svg, shape)[0] == word
-    assert {words_of(svg, other)[0] for other in others} == {"END"}
+    assert {words_of(svg, other)[0] for other in others} == {"PENDING"}
 
 
 @pytest.mark.parametrize(
@@ -270,12 +270,13 @@ def test_foreign_text_is_shown_as_it_is_and_never_as_markup(title: str) -> None:
     definition = defined("steps:\n  only: {tool: a.b}\n")
     step = definition.steps["only"].model_copy(update={"title": title, "description": title})
     named = definition.model_copy(update={"steps": {"only": step}, "title": title})
-    svg = draw(to_dot(named), "svg")
+    svg = picture(named, "svg", theme="auto")
     assert b"<script" not in svg
     shown = "".join(words_of(svg, "step-only")[1:-1])
     assert shown.replace(" ", "") == title.replace(" ", "")
-    tooltips = [one.attrib[f"{XLINK}title"] for one in ET.fromstring(svg).iter(f"{SVG}a")]
-    assert title.replace("\\", "\N{REVERSE SOLIDUS OPERATOR}") in tooltips
+    tooltip = groups_by_id(svg)["step-only"].find(f"{SVG}title")
+    assert tooltip is not None
+    assert title.replace("\\", "\N{REVERSE SOLIDUS OPERATOR}") in (tooltip.text or "")
 
 
 def test_control_characters_cannot_spoil_the_picture() -> None:
@@ -357,10 +358,10 @@ def test_guards_read_like_a_sentence(source: str, shown: str) -> None:
     ("policy", "words"),
     [
         ("requires: one.success", "needs one.success"),
-        ("mutex: true, scope: workflow", "one at a time in any run"),
+        ("mutex: true, scope: workflow", "one at a time in any run of the workflow"),
         ("forbidden_after: one.failure", "not after one.failure"),
         ("at_most: 3, per: 1d", "max 3 per day"),
-        ("sum: args.amount, at_most: 100000, per: 2d", "total amount ≤ 100000 per 2d"),
+        ("sum: args.amount, at_most: 100000, per: 2d", "total amount ≤ 100000 per 2 d"),
         ("within: 15m, of: [one.success, one.failure]", "within 15 min of one"),
         ("cooldown: 10m", "10 min apart"),
         ('hours: "mon-fri 08:00-18:00 Europe/Rome"', "mon-fri 08:00-18:00 Europe/Rome"),
@@ -376,6 +377,7 @@ steps:
 policies:
   - {{id: it, call: "b.*", {policy}}}
 """)
-    assert policies_of(definition, "one") == ()
-    (found,) = policies_of(definition, "two")
+    steps = definition.steps
+    assert policies_of(definition, subject_of("one", steps["one"])) == ()
+    (found,) = policies_of(definition, subject_of("two", steps["two"]))
     assert policy_words(definition, found, "two") == words
