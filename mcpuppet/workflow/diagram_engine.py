@@ -22,7 +22,12 @@ PNG_DPI = 144
 """Dots per inch of a PNG: sharp in print and on dense screens; an SVG is drawn in points."""
 _BUNDLED = "graphviz-pure"
 _PATIENCE_SECONDS = 60
-_OPTIONS = {"svg": ("-Tsvg",), "png": ("-Tpng", f"-Gdpi={PNG_DPI}")}
+PNG_INCHES = 60
+"""The longest side of a PNG: a larger picture is made smaller, so that it fits into memory."""
+_OPTIONS = {
+    "svg": ("-Tsvg",),
+    "png": ("-Tpng", f"-Gdpi={PNG_DPI}", f"-Gsize={PNG_INCHES},{PNG_INCHES}"),
+}
 
 
 class RenderError(MCPuppetError):

@@ -1,7 +1,6 @@
-"""How a workflow picture looks: colours, sizes, and the HTML-like labels Graphviz understands.
+"""How the text of a workflow picture looks: sizes, and the HTML-like labels Graphviz understands.
 
-Owns every colour and every escape. Hues follow Okabe and Ito's set, so that they stay apart for
-colour-blind readers; each state also has a word and a line style. It knows no workflow.
+Owns every escape of what goes into DOT. It knows no workflow; colours come in.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Theme = Literal["light", "dark"]
+from mcpuppet.workflow.diagram_metrics import text_width
 
 FONT = "Helvetica"
 """One name only: of a list the layout takes the metrics of another font than the one drawn."""
@@ -21,170 +19,28 @@ TITLE_WIDTH = 26
 DETAIL_WIDTH = 40
 """Characters after which a label is broken into lines."""
 _MAX_LINES = 4
+_CLOCK_WIDTH = 26
+"""Points that the clock and the outline add to the text of a chip."""
+_SLACK = 1.04
+"""The layout counts some characters wider than they are."""
 _WORD_HEIGHT = 13
+WORD_SIZE = 8
+"""Points of the state word; no other text of a node has this size. Graphviz knows whole points."""
 _HEXAGON_PADDING = 8
-_EMS = {
-    letter: ems
-    for letters, ems in (
-        ("'ijl", 0.22),
-        (" !,./:;I[]ft·|", 0.28),
-        ('()-r`"', 0.34),
-        ("*Jcksvxyz", 0.5),
-        ("_abdeghnopqu0123456789?$", 0.56),
-        ("+<=>~FTZ≤≥≠\N{MULTIPLICATION SIGN}", 0.6),
-        ("ABEKPSVXY&", 0.67),
-        ("CDHNRUw", 0.73),
-        ("GOQ", 0.78),
-        ("mM%", 0.87),
-        ("W@", 1.0),
-        ("…", 1.0),
-    )
-    for letter in letters
-}
 _XML_FORBIDS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Paint:
-    """Outline, fill and text colour of a node, its line style and line width in points."""
-
-    line: str
-    fill: str
-    ink: str
-    style: Literal["solid", "dashed", "dotted"] = "solid"
-    width: float = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """All colours of one theme."""
-
-    page: str
-    ink: str
-    muted: str
-    surface: str
-    edges: Mapping[str, str]
-    states: Mapping[str, Paint]
-    kinds: Mapping[str, Paint]
-
-
-_LIGHT = Palette(
-    page="#ffffff",
-    ink="#1b1f24",
-    muted="#57606a",
-    surface="#f6f8fa",
-    edges={
-        "success": "#57606a",
-        "failure": "#b84300",
-        "timeout": "#b87a00",
-        "otherwise": "#7b848d",
-        "redo": "#b84300",
-        "undo": "#b84300",
-        "taken": "#00795a",
-    },
-    states={
-        "legal": Paint("#0072b2", "#ddf0fb", "#06344f", width=2.2),
-        "running": Paint("#06344f", "#0072b2", "#ffffff", width=2.2),
-        "awaiting": Paint("#b87a00", "#ffefc2", "#4a3300", width=2.2),
-        "done": Paint("#00795a", "#d9f2e9", "#053b2d"),
-        "failed": Paint("#5a2300", "#b84300", "#ffffff", width=2.2),
-        "refused": Paint("#a4477c", "#f6e1ec", "#4e1a38", style="dotted", width=2.2),
-        "skipped": Paint("#8c959f", "#f0f1f3", "#57606a", style="dashed", width=1.2),
-        "pending": Paint("#8c959f", "#ffffff", "#57606a", width=1.2),
-    },
-    kinds={
-        "tool": Paint("#0072b2", "#f2f9fe", "#1b1f24"),
-        "approval": Paint("#b87a00", "#fff6dd", "#3a2900"),
-        "guard": Paint("#57606a", "#f6f8fa", "#1b1f24"),
-        "undo": Paint("#a4477c", "#fdf4f9", "#4e1a38"),
-        "completed": Paint("#00795a", "#eaf8f3", "#053b2d"),
-        "failed": Paint("#b84300", "#fdf1ea", "#5a2300"),
-        "group": Paint("#8c959f", "#f6f8fa", "#57606a", style="dashed", width=1.2),
-    },
-)
-
-_DARK = Palette(
-    page="#0d1117",
-    ink="#e6edf3",
-    muted="#9198a1",
-    surface="#161b22",
-    edges={
-        "success": "#9198a1",
-        "failure": "#ff8a4c",
-        "timeout": "#f0b429",
-        "otherwise": "#848d97",
-        "redo": "#ff8a4c",
-        "undo": "#ff8a4c",
-        "taken": "#2bc79a",
-    },
-    states={
-        "legal": Paint("#56b4e9", "#0b2e45", "#d6eefb", width=2.2),
-        "running": Paint("#d6eefb", "#56b4e9", "#06202f", width=2.2),
-        "awaiting": Paint("#f0b429", "#3d2e00", "#ffefc2", width=2.2),
-        "done": Paint("#2bc79a", "#06362a", "#c9f5e6"),
-        "failed": Paint("#ffe0cf", "#ff8a4c", "#2b0f00", width=2.2),
-        "refused": Paint("#e58fc0", "#3d1b2e", "#fbdcee", style="dotted", width=2.2),
-        "skipped": Paint("#6e7681", "#161b22", "#9198a1", style="dashed", width=1.2),
-        "pending": Paint("#6e7681", "#0d1117", "#9198a1", width=1.2),
-    },
-    kinds={
-        "tool": Paint("#56b4e9", "#0d1f2d", "#e6edf3"),
-        "approval": Paint("#f0b429", "#2b2208", "#ffefc2"),
-        "guard": Paint("#9198a1", "#161b22", "#e6edf3"),
-        "undo": Paint("#e58fc0", "#27141f", "#fbdcee"),
-        "completed": Paint("#2bc79a", "#072119", "#c9f5e6"),
-        "failed": Paint("#ff8a4c", "#2a160c", "#ffe0cf"),
-        "group": Paint("#6e7681", "#12171e", "#9198a1", style="dashed", width=1.2),
-    },
-)
-
-PALETTES: Mapping[Theme, Palette] = {"light": _LIGHT, "dark": _DARK}
-
-STATE_PAINTS: Mapping[str, str] = {
-    "legal": "legal",
-    "running": "running",
-    "awaiting approval": "awaiting",
-    "held": "awaiting",
-    "unknown": "awaiting",
-    "done": "done",
-    "success": "done",
-    "succeeded": "done",
-    "approved": "done",
-    "bypassed": "done",
-    "completed": "done",
-    "failed": "failed",
-    "failure": "failed",
-    "rejected": "failed",
-    "expired": "failed",
-    "cancelled": "failed",
-    "refused": "refused",
-    "skipped": "skipped",
-    "pending": "pending",
-}
-"""Which paint a state word gets; other words are painted as pending, and still written out."""
-
-
-def paint_name(status: str) -> str:
-    """The name of the paint for a state word; `awaiting_approval` is the same as with a space."""
-    return STATE_PAINTS.get(plain(status), "pending")
-
-
-def plain(status: str) -> str:
-    """A state word in the one spelling used here: lower case, spaces for underscores."""
-    return status.lower().replace("_", " ")
-
-
-def slug(status: str) -> str:
-    """A state word as part of a CSS class name."""
-    return re.sub(r"[^a-z0-9]+", "-", status.lower()).strip("-") or "none"
+def clean(text: str) -> str:
+    """Foreign text without the characters that XML or a reader of the picture could trip over:
+    controls, lone surrogates, marks that reorder the line."""
+    return _XML_FORBIDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def escape(text: str) -> str:
-    """Foreign text for an HTML-like label: no markup, and no character that XML or a reader of
-    the picture could trip over (controls, lone surrogates, marks that reorder the line)."""
-    return html.escape(_XML_FORBIDS.sub("\N{REPLACEMENT CHARACTER}", text))
+    """Foreign text for an HTML-like label, clean and without markup."""
+    return html.escape(clean(text))
 
 
 def attribute(text: str) -> str:
@@ -193,32 +49,40 @@ def attribute(text: str) -> str:
     Graphviz puts names for `\\N` and `\\G` there, and how often it undoes a doubled backslash
     depends on the attribute; so a backslash is shown by a sign that only looks like one.
     """
-    return escape(text).replace("\\", "\N{REVERSE SOLIDUS OPERATOR}").replace("\n", " ")
+    return escape(text).replace("\\", "\N{REVERSE SOLIDUS OPERATOR}").replace("\n", "&#10;")
 
 
-def wrapped(text: str, width: int) -> tuple[str, ...]:
-    """A text as at most four lines of about `width` characters; what is cut off shows as `…`."""
-    lines = textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False) or [""]
-    if len(lines) > _MAX_LINES:
-        lines = [*lines[: _MAX_LINES - 1], lines[_MAX_LINES - 1][: width - 1] + "…"]
+def wrapped(text: str, width: int, most: int = _MAX_LINES) -> tuple[str, ...]:
+    """A text as at most `most` lines of about `width` characters; what is cut off shows as `…`."""
+    # Far more than can be shown: wrapping a text of any length would take as long.
+    shown = " ".join(text[: 2 * width * (most + 1)].split())
+    lines = textwrap.wrap(shown, width, break_on_hyphens=False) or [""]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][: width - 1] + "…"]
     return tuple(lines)
 
 
-def packed(parts: Iterable[str], width: int = DETAIL_WIDTH) -> tuple[str, ...]:
-    """Short phrases joined by a middle dot into lines of about `width` characters."""
+def packed(
+    parts: Iterable[str], width: int = DETAIL_WIDTH, most: int = _MAX_LINES
+) -> tuple[str, ...]:
+    """Short phrases joined by a middle dot into lines of about `width` characters.
+
+    A phrase that is longer takes at most `most` lines.
+    """
     lines: list[str] = []
     for part in parts:
         if lines and len(lines[-1]) + 3 + len(part) <= width:
             lines[-1] += f" · {part}"
         else:
-            lines.extend(wrapped(part, width))
+            lines.extend(wrapped(part, width, most))
     return tuple(lines)
 
 
 def font(text: str, size: float, colour: str, *, bold: bool = False) -> str:
     """Foreign text in a size (points) and colour."""
     # Names are put for `\\N` and `\\G` in HTML-like labels too, after entities have been read.
-    shown = escape(text).replace("\\", "\\\\")
+    # An element without any text is a syntax error to Graphviz.
+    shown = escape(text).replace("\\", "\\\\") or "&#160;"
     inner = f"<B>{shown}</B>" if bold else shown
     return f'<FONT POINT-SIZE="{size:g}" COLOR="{colour}">{inner}</FONT>'
 
@@ -233,41 +97,76 @@ def table(rows: Iterable[str], *, spacing: int = 0) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of text in a node; size in points."""
+    """One line of text in a node; size in points. With `clock` it is a chip with a clock in it."""
 
     text: str
     size: float
     bold: bool = False
+    clock: bool = False
 
     @property
     def height(self) -> float:
         """Points that the layout gives the line, cell padding included."""
-        return self.size * 1.2 + 2
+        return self.size * 1.2 + (8 if self.clock else 2)
 
     @property
     def width(self) -> float:
         """Points that the line takes in Helvetica, rounded up a little."""
-        ems = sum(_EMS.get(letter, 0.6) for letter in self.text)
-        return ems * self.size * (1.08 if self.bold else 1.0)
+        width = text_width(self.text, self.size, bold=self.bold)
+        return width * _SLACK + (_CLOCK_WIDTH if self.clock else 0)
 
 
-def node_lines(title: str, subtitles: Sequence[str], details: Sequence[str]) -> tuple[Line, ...]:
-    """What stands in a node below its state word."""
+def node_lines(
+    title: str,
+    subtitles: Sequence[str] = (),
+    clocks: Sequence[str] = (),
+    details: Sequence[str] = (),
+) -> tuple[Line, ...]:
+    """What stands in a node below its state word; `clocks` are the lines about time."""
     return (
         *(Line(text, 13, bold=True) for text in wrapped(title, TITLE_WIDTH)),
         *(Line(text, 10) for text in subtitles),
+        *(Line(text, 9, clock=True) for text in clocks),
         *(Line(text, 9) for text in details),
     )
 
 
-def node_label(word: str, word_width: int, lines: Sequence[Line], ink: str) -> str:
+def node_label(word: str, word_width: int, lines: Sequence[Line], line: str, ink: str) -> str:
     """The label of a node. The word's cell has a fixed size: another word moves nothing."""
     state = (
         f'<TR><TD FIXEDSIZE="TRUE" WIDTH="{word_width}" HEIGHT="{_WORD_HEIGHT}">'
-        f"{font(word, 8.5, ink, bold=True)}</TD></TR>"
+        f"{font(word, WORD_SIZE, ink, bold=True)}</TD></TR>"
     )
-    rows = (row(font(line.text, line.size, ink, bold=line.bold)) for line in lines)
-    return table([state, *rows])
+    return table([state, *(row(_cell(one, line, ink)) for one in lines)])
+
+
+def _cell(one: Line, line: str, ink: str) -> str:
+    return clock_chip(one, line, ink) if one.clock else font(one.text, one.size, ink, bold=one.bold)
+
+
+def clock_chip(text: Line, line: str, ink: str) -> str:
+    """A cell's content: a clock and a text in an outline of the colour `line`.
+
+    The clock is a table whose borders are its hands: no font can be relied on to have a clock. The
+    chip has a fixed size, or it would be stretched to the width of the node.
+    """
+    width, height = round(text.width), round(text.height) - 3
+    words = font(text.text, text.size, ink)
+    return (
+        f'<TABLE FIXEDSIZE="TRUE" WIDTH="{width}" HEIGHT="{height}" STYLE="ROUNDED" BORDER="1" '
+        f'COLOR="{line}" CELLBORDER="0" CELLPADDING="1" CELLSPACING="0">'
+        f'<TR><TD WIDTH="15">{_clock(line)}</TD><TD>{words}</TD></TR></TABLE>'
+    )
+
+
+def _clock(line: str) -> str:
+    side = '<TD WIDTH="4" HEIGHT="4"></TD>'
+    hands = f'<TD WIDTH="4" HEIGHT="4" BORDER="1" SIDES="LB" COLOR="{line}"></TD>'
+    return (
+        f'<TABLE FIXEDSIZE="TRUE" WIDTH="11" HEIGHT="11" STYLE="ROUNDED" BORDER="1" COLOR="{line}" '
+        'CELLBORDER="0" CELLPADDING="0" CELLSPACING="0">'
+        f"<TR>{side}{hands}</TR><TR>{side}{side}</TR></TABLE>"
+    )
 
 
 def hexagon_size(word_width: int, lines: Sequence[Line]) -> tuple[float, float]:
@@ -297,3 +196,8 @@ def edge_label(text: str, colour: str) -> str:
     """The label of an edge, with air between it and the line."""
     lines = (row(font(line, 10, colour)) for line in wrapped(text, TITLE_WIDTH))
     return table(lines, spacing=2) if text else ""
+
+
+def slug_id(text: str) -> str:
+    """Foreign text as part of an id in HTML-like labels: every other character is an underscore."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)

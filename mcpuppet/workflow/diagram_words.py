@@ -1,31 +1,23 @@
-"""The words inside a workflow picture: guards, limits, approvals and policies in few characters.
+"""The words inside a workflow picture: guards, limits and approvals in few characters.
 
-Text only. What is drawn where is `diagram_graph`'s, how it looks is `diagram_style`'s.
+Text only. What is drawn where is `diagram_graph`'s, how it looks is `diagram_style`'s; policies
+have words of their own in `diagram_policies`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 
-from mcpuppet.workflow.definition import (
-    POLICY_CONDITIONS,
-    Approval,
-    Policy,
-    Step,
-    WorkflowDefinition,
-    format_duration,
-)
+from mcpuppet.workflow.definition import Approval, Retry, Step, format_duration
 from mcpuppet.workflow.expression import Expression
 
 _TOKEN = re.compile(
     r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<sign>>=|<=|==|!=|&&|\|\||!)"""
 )
 _SIGNS = {">=": "≥", "<=": "≤", "==": "=", "!=": "≠", "&&": "and", "||": "or", "!": "not"}
-_LONGEST_CHECK = 40
-_PERIODS = {"1m": "minute", "1h": "hour", "1d": "day", "7d": "week"}
 _UNITS = {"ms": "ms", "s": "s", "m": "min", "h": "h", "d": "d"}
 _OUTCOME_ORDER = ("success", "approved", "bypassed", "skipped", "failure", "rejected", "expired")
 
@@ -47,8 +39,8 @@ def step_title(name: str, step: Step) -> str:
 
 
 def joined(words: Iterable[str], last: str = "or") -> str:
-    """`a, b or c`."""
-    *rest, end = words
+    """`a, b or c`; a dash for no words."""
+    *rest, end = tuple(words) or ("-",)
     return f"{', '.join(rest)} {last} {end}" if rest else end
 
 
@@ -111,114 +103,78 @@ def _head_length(path: tuple[str, ...]) -> int:
     return 1 if path[0] in ("inputs", "args", "result") and len(path) > 1 else 0
 
 
-def tool_lines(step: Step) -> tuple[str, ...]:
-    """The small facts about a tool step: attempts, time limits, polling, what success means."""
-    facts: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a box says of its step: about time, and about everything else."""
+
+    clocks: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+def step_facts(step: Step) -> Facts:
+    """The small facts about a step: limits of time, attempts, who decides, what success means."""
+    facts = _tool_facts(step) if step.approval is None else _approval_facts(step.approval)
+    place = []
+    if step.optional:
+        place.append("optional")
+    if step.finally_:
+        place.append("finally: even while the run fails")
+    if step.exclusive:
+        place.append("exclusive")
+    if step.on_unknown is not None:
+        place.append(f"outcome unknown: {step.on_unknown.replace('_', ' ')}")
+    if step.elicit:
+        place.append("asked through the client too")
+    return Facts(facts.clocks, (*facts.details, *place))
+
+
+def _tool_facts(step: Step) -> Facts:
+    clocks, details = [], []
     if step.timeout is not None:
-        facts.append(f"timeout {duration_words(step.timeout)}")
+        clocks.append(f"timeout {duration_words(step.timeout)}")
     if step.retry is not None:
-        facts.append(counted(step.retry.attempts, "attempt"))
+        clocks.append(_retry_words(step.retry))
     if step.repeat is not None:
         most = "" if step.repeat.max is None else f" ≤ {step.repeat.max}"
         every = f" every {duration_words(step.repeat.every)}" if step.repeat.every else ""
-        facts += [f"repeat{most}{every}", f"until {_bare(step.repeat.until)}"]
+        clocks.append(f"repeat{most}{every}")
+        details.append(f"until {bare(step.repeat.until)}")
     if step.success is not None:
-        facts.append(f"success: {_bare(step.success)}")
-    return (*facts, *_place_in_run(step))
+        details.append(f"success: {bare(step.success)}")
+    return Facts(tuple(clocks), tuple(details))
 
 
-def approval_lines(step: Step, approval: Approval) -> tuple[str, ...]:
-    """The small facts about an approval: who, how many, how long, and the way around it."""
-    facts = [
-        f"{approval.quorum} of: {joined(approval.roles)}",
-        duration_words(approval.timeout),
-    ]
+def _retry_words(retry: Retry) -> str:
+    waits = f", {duration_words(retry.delay)} apart" if retry.attempts > 1 and retry.delay else ""
+    return f"{counted(retry.attempts, 'attempt')}{waits}"
+
+
+def _approval_facts(approval: Approval) -> Facts:
+    """Who, how many, how long, and the way around it."""
+    clocks = [f"decided within {duration_words(approval.timeout)}"]
+    details = [f"{approval.quorum} of: {joined(approval.roles)}"]
     if approval.on_timeout == "escalate":
-        facts.append(f"then escalates to {approval.escalate_to}")
-    if approval.binds:
-        facts.append(f"for this {joined((_bare(one) for one in approval.binds), 'and')}")
+        clocks.append(f"then escalates to {approval.escalate_to}")
     if approval.renew:
-        facts.append(f"renewed ≤ {approval.renew}")
+        clocks.append(f"renewed ≤ {approval.renew}")
+    if approval.binds:
+        details.append(f"for this {joined((bare(one) for one in approval.binds), 'and')}")
     if not approval.separation:
-        facts.append("requester may decide")
+        details.append("requester may decide")
     if approval.bypass is not None:
-        when = f" if {_bare(approval.bypass.when)}" if approval.bypass.when else ""
-        facts.append(f"bypass: {joined(approval.bypass.roles)}{when}")
-    return (*facts, *_place_in_run(step))
+        when = f" if {bare(approval.bypass.when)}" if approval.bypass.when else ""
+        details.append(f"bypass: {joined(approval.bypass.roles)}{when}")
+        if approval.bypass.review_within is not None:
+            review = duration_words(approval.bypass.review_within)
+            clocks.append(f"a bypass is reviewed within {review}")
+    return Facts(tuple(clocks), tuple(details))
 
 
-def _place_in_run(step: Step) -> Iterator[str]:
-    if step.optional:
-        yield "optional"
-    if step.finally_:
-        yield "even while the run fails"
-
-
-def _bare(expression: Expression) -> str:
+def bare(expression: Expression) -> str:
+    """An expression without the prefixes that go without saying in it."""
     return readable(expression, guard_prefixes([expression]))
 
 
 def counted(number: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def policies_of(definition: WorkflowDefinition, name: str) -> tuple[Policy, ...]:
-    """The policies that limit a step: a word without a dot names a step, one with a dot tools."""
-    tools = definition.steps[name].tool or []
-    return tuple(
-        policy
-        for policy in definition.policies
-        if any(
-            any(fnmatchcase(tool, word) for tool in tools) if "." in word else word == name
-            for word in policy.call
-        )
-    )
-
-
-def policy_words(definition: WorkflowDefinition, policy: Policy, name: str) -> str:
-    """One policy as it reads on the step it limits."""
-    kind = next(key for key in POLICY_CONDITIONS if getattr(policy, key) is not None)
-    words = _condition_words(definition, policy, name)[kind]
-    return f"{words} unless {_bare(policy.unless)}" if policy.unless else words
-
-
-def _condition_words(definition: WorkflowDefinition, policy: Policy, name: str) -> dict[str, str]:
-    per = f" per {_PERIODS.get(policy.per, policy.per)}" if policy.per else ""
-    most = f"{policy.at_most:g}" if policy.at_most is not None else ""
-    within = duration_words(policy.within) if policy.within else ""
-    return {
-        "requires": f"needs {joined(policy.requires or ['-'])}",
-        "mutex": _mutex_words(definition, policy, name),
-        "forbidden_after": f"not after {joined(policy.forbidden_after or ['-'])}",
-        "sum": f"total {str(policy.sum).removeprefix('args.')} ≤ {most}{per}",
-        "at_most": f"max {most}{per}",
-        "within": f"within {within} of {_events_words(policy.of or ['-'])}",
-        "cooldown": f"{duration_words(policy.cooldown)} apart" if policy.cooldown else "",
-        "hours": str(policy.hours),
-        "roles": f"only {joined(policy.roles or ['-'])}",
-        "check": _check_words(policy),
-        "ask": f"asks {joined(policy.ask.roles)}" if policy.ask else "",
-    }
-
-
-def _check_words(policy: Policy) -> str:
-    """The condition, or the policy's id where a box would be filled with the condition."""
-    words = _bare(policy.check) if policy.check else ""
-    return words if len(words) <= _LONGEST_CHECK else f"rule {policy.id}"
-
-
-def _mutex_words(definition: WorkflowDefinition, policy: Policy, name: str) -> str:
-    others = [
-        step_title(other, step)
-        for other, step in definition.steps.items()
-        if other != name and policy in policies_of(definition, other)
-    ]
-    where = {"workflow": " in any run", "server": " on the server"}.get(policy.scope or "run", "")
-    return f"never during {joined(others)}{where}" if others else f"one at a time{where}"
-
-
-def _events_words(events: Sequence[str]) -> str:
-    """`approve` for several events of one step, else the events as written."""
-    steps = {event.rpartition(".")[0] for event in events}
-    return steps.pop() if len(steps) == 1 and len(events) > 1 else joined(events)
