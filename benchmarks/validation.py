@@ -23,6 +23,7 @@ from mcpuppet.session.outcome import Succeeded
 from mcpuppet.workflow.checks import CHECKS, DEEP_CHECKS, EXPLORING_CHECKS
 from mcpuppet.workflow.checks.subject import Subject
 from mcpuppet.workflow.compiler import CompiledWorkflow, compile_workflow
+from mcpuppet.workflow.definition import WorkflowDefinition
 from mcpuppet.workflow.parser import parse_workflow
 
 WIDTH = 20
@@ -57,7 +58,8 @@ def lines(steps: int) -> Iterator[str]:
     for number in range(max(1, steps // 50)):
         step = number * 50
         yield f"  - {{id: roles-{number}, call: s{step}, roles: [worker]}}"
-        yield f"  - {{id: often-{number}, call: 'server{number % WIDTH}.*', at_most: {steps}, per: run}}"
+        tools = f"server{number % WIDTH}.*"
+        yield f"  - {{id: often-{number}, call: '{tools}', at_most: {steps}, per: run}}"
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -74,30 +76,32 @@ def main(sizes: list[int]) -> None:
     header = ("steps", "read", "checks", "exploring", "compile", "legal first", "legal middle")
     print("".join(f"{name:>14}" for name in header))
     for size in sizes:
-        text = "\n".join(lines(size)) + "\n"
-        rounds = 3 if size <= 1000 else 1
-        read = timed(lambda text=text: parse_workflow(text, "generated.yaml"), rounds)
-        parsed = parse_workflow(text, "generated.yaml")
-        assert parsed.definition is not None, [str(one) for one in parsed.findings[:3]]
-        definition = parsed.definition
-
-        def structural() -> Subject:
-            subject = Subject(definition, parsed.document)
-            found = [one for check in (*CHECKS, *DEEP_CHECKS) for one in check(subject)]
-            assert not [one for one in found if one.severity == "error"], found[:3]
-            return subject
-
-        checks = timed(structural, rounds)
-        subject = structural()
-        exploring = timed(
-            lambda: [one for check in EXPLORING_CHECKS for one in check(subject)], 1
-        )
-        compiled = timed(lambda: compile_workflow(definition, parsed.bundle), rounds)
-        workflow = compile_workflow(definition, parsed.bundle)
-        first, middle = legal_times(workflow)
-        cells = (read, checks, exploring, compiled, first, middle)
+        cells = measured("\n".join(lines(size)) + "\n", rounds=3 if size <= 1000 else 1)
         shown = (f"{one:>12.3f} s" if one > 0.1 else f"{one * 1000:>11.3f} ms" for one in cells)
         print(f"{size:>14}" + "".join(shown))
+
+
+def measured(text: str, rounds: int) -> tuple[float, ...]:
+    """The times of one workflow, in seconds, in the order of the columns."""
+    parsed = parse_workflow(text, "generated.yaml")
+    definition = parsed.definition
+    assert isinstance(definition, WorkflowDefinition), [str(one) for one in parsed.findings[:3]]
+
+    def structural() -> Subject:
+        subject = Subject(definition, parsed.document)
+        found = [one for check in (*CHECKS, *DEEP_CHECKS) for one in check(subject)]
+        assert not [one for one in found if one.severity == "error"], found[:3]
+        return subject
+
+    subject = structural()
+    workflow = compile_workflow(definition, parsed.bundle)
+    return (
+        timed(lambda: parse_workflow(text, "generated.yaml"), rounds),
+        timed(structural, rounds),
+        timed(lambda: [one for check in EXPLORING_CHECKS for one in check(subject)], 1),
+        timed(lambda: compile_workflow(definition, parsed.bundle), rounds),
+        *legal_times(workflow),
+    )
 
 
 def legal_times(workflow: CompiledWorkflow) -> tuple[float, float]:

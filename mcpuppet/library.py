@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcpuppet.errors import AuditError, InvalidInputError, InvalidWorkflowError
-from mcpuppet.settings import AGENT, Settings
+from mcpuppet.settings import AGENT, PrincipalSettings, Settings
 from mcpuppet.store.protocol import Store
 from mcpuppet.workflow.checks import Outside, examine
 from mcpuppet.workflow.checks.subject import NOTHING_OUTSIDE
@@ -22,9 +22,10 @@ from mcpuppet.workflow.compiler import (
     compile_workflow,
     text_hash,
 )
-from mcpuppet.workflow.definition import RulesDefinition, WorkflowDefinition
+from mcpuppet.workflow.definition import RulesDefinition, WorkflowDefinition, expand_sets
 from mcpuppet.workflow.findings import DUPLICATE_WORKFLOW, SHARED_TOOL, Finding
 from mcpuppet.workflow.parser import ParsedWorkflow, parse_bundle, parse_workflow
+from mcpuppet.workflow.yaml_reader import Path as KeyPath
 from mcpuppet.workflow_folder import folder_reader, read_workflow_file
 
 
@@ -110,25 +111,37 @@ def _same_name(parsed: ParsedWorkflow, path: Path, holders: dict[str, Path]) -> 
 
 
 def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[Finding]:
-    """Tools that two workflows of one principal hold: the model could pick the laxer rules.
+    """Tools that two files govern for one principal: the model could pick the laxer rules.
 
-    Those that the settings name under `shared_tools` are meant to be shared.
+    Two workflows, or a workflow and the rules file that names the tool itself (a pattern does not
+    reach what a workflow orders). Those that the settings name under `shared_tools` are meant.
     """
     principals = settings.principals or {AGENT: settings.principal(AGENT)}
     for name, principal in principals.items():
         holders: dict[str, str] = {}
-        for file in files:
+        for file, tool, path in _governed_tools(files, principal):
             definition = file.parsed.definition
-            if not isinstance(definition, WorkflowDefinition):
-                continue
-            if not principal.may_start(definition.workflow):
-                continue
-            for step, tool in _tools_of(definition):
-                first = holders.setdefault(tool, definition.workflow)
-                if first != definition.workflow and tool not in settings.shared_tools:
-                    words = f"{name} may use {tool} in {first} as well, and so pick the laxer rules"
-                    place = file.parsed.document.place(("steps", step))
-                    yield Finding(SHARED_TOOL, place, words, "if it is meant: shared_tools")
+            assert definition is not None
+            first = holders.setdefault(tool, definition.name)
+            if first != definition.name and tool not in settings.shared_tools:
+                words = f"{name} may use {tool} in {first} as well, and so pick the laxer rules"
+                place = file.parsed.document.place(path)
+                yield Finding(SHARED_TOOL, place, words, "if it is meant: shared_tools")
+
+
+def _governed_tools(
+    files: Sequence[WorkflowFile], principal: PrincipalSettings
+) -> Iterator[tuple[WorkflowFile, str, KeyPath]]:
+    """The tools of the workflows that a principal may start, then those of its rules file."""
+    for file in files:
+        definition = file.parsed.definition
+        if isinstance(definition, WorkflowDefinition) and principal.may_start(definition.name):
+            yield from ((file, tool, ("steps", step)) for step, tool in _tools_of(definition))
+    for file in files:
+        definition = file.parsed.definition
+        if isinstance(definition, RulesDefinition) and definition.name == principal.rules:
+            for tool in expand_sets(definition.tools.allow, definition.tools.sets):
+                yield file, tool, ("tools", "allow")
 
 
 def _tools_of(definition: WorkflowDefinition) -> Iterator[tuple[str, str]]:

@@ -33,10 +33,11 @@ from mcpuppet.session.decision import (
     govern,
 )
 from mcpuppet.session.intent import start_call
+from mcpuppet.session.requests import why_asked
 from mcpuppet.settings import Settings
 from mcpuppet.tool_servers import ToolDefinition, ToolServers
 from mcpuppet.views import legal_now
-from mcpuppet.workflow.compiled import CompiledWorkflow
+from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class Judge:
             roles,
             expires_at,
             needed.verdicts,
+            why_asked(needed),
         )
 
     def default_workflow(self, who: Principal) -> CompiledWorkflow | None:
@@ -227,20 +229,29 @@ class Judge:
     def _decide(
         self, progress: Progress, workflow: CompiledWorkflow | None, call: Call, who: Principal
     ) -> Decision:
-        books = Books(
-            workflow, progress.rules, self.settings.unlisted, self._is_listed(call.tool, who)
-        )
+        books = self.books(workflow, progress.rules, call.tool, who)
         now = progress.source.now
         return govern(books, progress.state, call, who, now, progress.reserved)
 
-    def _is_listed(self, tool: str, who: Principal) -> bool:
-        """Whether a tool occurs in a workflow that the principal may start."""
-        allowed = self.settings.principal(who.name)
-        return any(
-            tool in workflow.tools or workflow.is_always(tool)
-            for name, workflow in self.library.workflows.items()
-            if allowed.may_start(name)
+    def books(
+        self,
+        workflow: CompiledWorkflow | None,
+        rules: CompiledRules | None,
+        tool: str,
+        who: Principal,
+    ) -> Books:
+        """What governs a call of `tool` by a principal."""
+        allowed = [one for one in self.library.workflows.values() if self._may_start(one, who)]
+        return Books(
+            workflow,
+            rules,
+            self.settings.unlisted,
+            is_listed=any(tool in one.tools or one.is_always(tool) for one in allowed),
+            is_ordered=any(one.orders(tool) for one in allowed),
         )
+
+    def _may_start(self, workflow: CompiledWorkflow, who: Principal) -> bool:
+        return self.settings.principal(who.name).may_start(workflow.name)
 
     def _ruled(
         self,

@@ -140,7 +140,8 @@ class CallAnswer:
                 return reason
             case (ApprovalNeeded() as needed, _):
                 people = " or ".join(needed.roles)
-                return f"{needed.approval_step} needs a person ({people}) to decide first"
+                why = f": {needed.why}" if needed.why else ""
+                return f"{needed.approval_step} needs a person ({people}) to decide first{why}"
             case (_, Failed(message=message) | Unknown(message=message)):
                 return message
             case _:

@@ -73,3 +73,27 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = load_settings(configured(tmp_path, SERVERS))
     assert settings.store == tmp_path / "mcpuppet.db"
     assert settings.workflows == (tmp_path / "one.yaml", tmp_path / "two.yaml")
+
+
+RULES = """mcpuppet: 1
+rules: free
+version: 1.0.0
+tools: {allow: [ALLOWED]}
+"""
+
+
+@pytest.mark.parametrize(("allowed", "count"), [("a.pay", 1), ("a.*", 0)])
+def test_a_rules_file_that_names_what_a_workflow_orders_is_a_finding(
+    tmp_path: Path, allowed: str, count: int
+) -> None:
+    settings = "servers: {a: {command: python}}\nworkflows: [one.yaml, free.yaml]\nrules: free\n"
+    path = configured(tmp_path, settings)
+    (tmp_path / "free.yaml").write_text(RULES.replace("ALLOWED", f"'{allowed}'"))
+    if count == 0:
+        assert set(load_configured(load_settings(path))[1]) == {"free"}
+        return
+    with pytest.raises(InvalidWorkflowError) as raised:
+        load_configured(load_settings(path))
+    (finding,) = raised.value.findings
+    assert finding.code.number == "WF210"
+    assert "free.yaml" in str(finding.place)

@@ -254,7 +254,8 @@ class Progress:
 
     def _holds(self, guard: Expression, result: Mapping[str, Any]) -> bool:
         assert self.run is not None
-        return guard.evaluate_bool(variables(self.workflow, self.run, result=result))
+        values = variables(self.workflow, self.run, state=self.state, result=result)
+        return guard.evaluate_bool(values)
 
     def _poll_again(self, step: CompiledStep) -> None:
         assert step.repeat is not None
@@ -484,7 +485,7 @@ class Progress:
             return
         if step.when is not None and step.id not in run.released:
             try:
-                if not step.when.evaluate_bool(variables(self.workflow, run)):
+                if not step.when.evaluate_bool(variables(self.workflow, run, state=self.state)):
                     self.emit(e.StepSkipped(step.id, f"`{step.when.source}` does not hold"))
                     return
             except EvaluationError as error:
@@ -506,7 +507,7 @@ class Progress:
         """The values that a decision would hold for, or why one of them cannot be read."""
         assert step.approval is not None
         assert self.run is not None
-        values = variables(self.workflow, self.run)
+        values = variables(self.workflow, self.run, state=self.state)
         try:
             return {guard.source: guard.evaluate(values) for guard in step.approval.binds}
         except EvaluationError as error:

@@ -68,7 +68,9 @@ class Books:
     unlisted: Unlisted = "deny"
     """What becomes of a tool that occurs in no workflow and no rules file."""
     is_listed: bool = True
-    """Whether the tool of the call occurs in one that the principal may start."""
+    """Whether the tool of the call occurs in a workflow that the principal may start."""
+    is_ordered: bool = False
+    """Whether one of these workflows says when it may be called."""
 
 
 def govern(
@@ -139,9 +141,10 @@ def _free(books: Books, state: SessionState, call: Call, refusal: Denied) -> Dec
         allowed = Allowed("free", None, call_digest(state.session_id, "", "", call))
         return allowed if books.unlisted == "allow" else noted(allowed, refusal)
     allowed = Allowed("free", None, call_digest(state.session_id, rules.hash, "", call))
-    if rules.allows(call.tool):
+    # A pattern does not open what a workflow orders: the model could leave the order out.
+    if call.tool in rules.allow or (rules.allows(call.tool) and not books.is_ordered):
         return allowed
-    if refusal.rule == "no_run" and books.is_listed:
+    if books.is_ordered or (refusal.rule == "no_run" and books.is_listed):
         return refusal
     otherwise = rules.asks_otherwise
     reason = f"{rules.name} does not list the tool {call.tool}"

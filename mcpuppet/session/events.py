@@ -129,6 +129,8 @@ class CallStarted:
     """Per event of the call the `[book, fact]` that are not to be relied on any more."""
     feeds: tuple[Mapping[str, Any], ...] = ()
     """The facts that its result is read for: `{"book", "fact", "key"}`."""
+    agreed: tuple[str, ...] = ()
+    """The policies that ask about this call and for which people have agreed."""
     would_have_denied: tuple[Mapping[str, Any], ...] = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
 

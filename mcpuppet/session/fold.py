@@ -207,10 +207,11 @@ def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) 
         for name, one in run.approvals.items()
         if one.approval_id in event.grants
     }
+    current = StepCall(event.call_id, event.tool, event.digest, event.agreed)
     return replace(
         run,
         counters=_with(run.counters, **{attempt: run.count(attempt) + 1}),
-        current=_with(run.current, **{step: StepCall(event.call_id, event.tool)}),
+        current=_with(run.current, **{step: current}),
         not_before=_without(run.not_before, [step]),
         approvals=_with(run.approvals, **used),
     )

@@ -50,6 +50,7 @@ def start_call(
             marks=noticed.marks,
             forgets=noticed.forgets,
             feeds=tuple(noticed.feeds),
+            agreed=decision.agreed,
             would_have_denied=decision.would_have_denied,
         )
     )

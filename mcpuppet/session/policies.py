@@ -52,8 +52,6 @@ class Objection:
 
     reason: str
     legal_at: datetime | None = None
-    may_ask: bool = False
-    """Whether a person may agree to it all the same."""
 
 
 _MOST_OPENINGS = 32
@@ -111,7 +109,7 @@ def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consult
         found.verdicts.append({"rule": policy.id, "ok": objection is None})
         if policy.hours is not None:
             found.hours.append(policy.hours)
-        if objection is not None and objection.may_ask and policy.ask is not None:
+        if objection is not None and policy.ask is not None:
             found.asks.append(_asked(policy, situation, objection.reason))
         elif objection is not None:
             found.objections.append((policy, objection))
@@ -260,17 +258,16 @@ def _for_same(policy: CompiledPolicy) -> str:
 def _limit(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     limit = policy.limit
     assert limit is not None
-    may_ask = policy.ask is not None
     try:
         amount = _amount(policy, situation)
     except ValueError as error:
-        return Objection(str(error), may_ask=may_ask)
+        return Objection(str(error))
     if limit.period is not None:
         return _period_limit(policy, situation, amount)
     used = _used(policy, situation)
     if total((used, amount)) <= limit.most:
         return None
-    return Objection(f"{_limit_words(policy)}, {_used_words(policy, used)}", may_ask=may_ask)
+    return Objection(f"{_limit_words(policy)}, {_used_words(policy, used)}")
 
 
 def _period_limit(
@@ -286,7 +283,7 @@ def _period_limit(
         return None
     at = first_moment_within(counted, amount, limit.most, limit.period)
     words = f"{_limit_words(policy)}, {_used_words(policy, used)}"
-    return Objection(words, at, may_ask=policy.ask is not None)
+    return Objection(words, at)
 
 
 def _amount(policy: CompiledPolicy, situation: Situation) -> Decimal:
@@ -416,14 +413,14 @@ def _ask(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     """Asks unless something holds; what cannot be told to hold does not."""
     unless = policy.unless
     if unless is None:
-        return Objection("a person has to agree", may_ask=True)
+        return Objection("a person has to agree")
     if situation.call is None and policy.reads_arguments:
-        return Objection("a person may have to agree", may_ask=True)
+        return Objection("a person may have to agree")
     try:
         holds = unless.evaluate_bool(situation.values())
     except EvaluationError as error:
-        return Objection(f"`{unless.source}` cannot be told to hold: {error}", may_ask=True)
-    return None if holds else Objection(f"`{unless.source}` does not hold", may_ask=True)
+        return Objection(f"`{unless.source}` cannot be told to hold: {error}")
+    return None if holds else Objection(f"`{unless.source}` does not hold")
 
 
 _RULES: Mapping[str, Callable[[CompiledPolicy, Situation], Objection | None]] = {

@@ -19,6 +19,7 @@ from mcpuppet.session.policies import Consultation, Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied, StepDecision, Verdicts
+from mcpuppet.workflow.compiled_policy import CompiledPolicy
 from mcpuppet.workflow.compiler import ArgumentCheck, CompiledStep, CompiledWorkflow
 from mcpuppet.workflow.expression import EvaluationError
 from mcpuppet.workflow.json_values import json_equal
@@ -125,6 +126,7 @@ class StepQuestion(Question):
         if isinstance(grants, Denied):
             return grants
         found = self.policies(self.step.id, call, values)
+        found.objections = [one for one in found.objections if not _ends_with(one[0], asked)]
         if found.objections:
             return found.denied(self.workflow.name, self.step.id)
         if asked:
@@ -376,6 +378,13 @@ def _rule_problem(
     if json_equal(expected, value):
         return None
     return f"argument {rule.name!r} must equal {rule.equals.source}, which is {expected!r}"
+
+
+def _ends_with(policy: CompiledPolicy, asked: tuple[ApprovalState, ...]) -> bool:
+    """Whether a policy only waits for what one of the open requests would bring about."""
+    return policy.kind in ("requires", "within") and any(
+        f"{one.step}.approved" in policy.words for one in asked
+    )
 
 
 def _binds_hold(

@@ -21,6 +21,8 @@ def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decisio
     if not isinstance(answer, Allowed) or not answer.asks:
         return answer
     wanted = {one.policy for one in answer.asks}
+    if _is_retry_of_agreed(state, answer, wanted):
+        return replace(answer, asks=(), agreed=tuple(sorted(wanted)))
     ask = _request_for(state, answer.digest, wanted, now)
     if ask is None:
         return _ask(state, answer)
@@ -36,8 +38,19 @@ def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decisio
             ask.roles,
             ask.expires_at,
             answer.verdicts,
+            why_asked(answer),
         )
-    return replace(answer, asks=(), grants=(*answer.grants, ask.approval_id))
+    grants = (*answer.grants, ask.approval_id)
+    return replace(answer, asks=(), grants=grants, agreed=tuple(sorted(wanted)))
+
+
+def _is_retry_of_agreed(state: SessionState, answer: Allowed, wanted: set[str]) -> bool:
+    """Whether this is another attempt of a step's very call that people have agreed to."""
+    run = state.active_run
+    if run is None or answer.step is None or answer.attempt < 2:
+        return False
+    last = run.current.get(answer.step)
+    return last is not None and last.digest == answer.digest and wanted <= set(last.agreed)
 
 
 def _request_for(
@@ -64,3 +77,8 @@ def _ask(state: SessionState, answer: Allowed) -> Decision:
         reason = f"people have {waiting} calls of this session to decide on already"
         return Denied(first, reason, answer.step, None, answer.verdicts)
     return AskNeeded(answer.step, answer.digest, answer.asks, answer.verdicts)
+
+
+def why_asked(answer: Allowed | AskNeeded) -> str:
+    """Why each policy asks, in words for the caller."""
+    return "; ".join(dict.fromkeys(one.reason for one in answer.asks))

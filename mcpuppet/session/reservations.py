@@ -115,8 +115,6 @@ def first_moment_within(
     uses: tuple[Use, ...], amount: Decimal, most: Decimal, period: timedelta
 ) -> datetime | None:
     """When `amount` more fits, once uses fall out of the window; None when it never does."""
-    if amount > most:
-        return None
     for number, use in enumerate(uses, start=1):
         if total((*(one.amount for one in uses[number:]), amount)) <= most:
             return use.at + period

@@ -127,6 +127,9 @@ class StepCall:
 
     call_id: str
     tool: str
+    digest: str = ""
+    agreed: tuple[str, ...] = ()
+    """The policies that ask about it and for which people have agreed: good for its retries too."""
 
 
 @dataclass(frozen=True, slots=True)

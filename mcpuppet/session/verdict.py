@@ -55,6 +55,8 @@ class Allowed:
     grants: tuple[str, ...] = ()
     verdicts: Verdicts = ()
     asks: tuple[Asked, ...] = ()
+    agreed: tuple[str, ...] = ()
+    """The policies that ask about this call and for which people have agreed."""
     would_have_denied: Verdicts = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
 
@@ -85,6 +87,8 @@ class ApprovalNeeded:
     roles: tuple[str, ...]
     expires_at: datetime
     verdicts: Verdicts = ()
+    why: str = ""
+    """For a request about a single call, why the policies ask."""
 
 
 @dataclass(frozen=True, slots=True)

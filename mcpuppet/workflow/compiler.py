@@ -267,9 +267,9 @@ def _retries_unknown(definition: WorkflowDefinition, step: Step) -> bool:
     """Retrying an unknown outcome is safe where asked for, or where the tools only read."""
     if step.on_unknown is not None:
         return step.on_unknown == "retry"
+    always = expand_sets(definition.tools.always, definition.tools.sets)
     return bool(step.tool) and all(
-        any(fnmatchcase(tool, pattern) for pattern in definition.tools.always)
-        for tool in step.tool or ()
+        any(fnmatchcase(tool, pattern) for pattern in always) for tool in step.tool or ()
     )
 
 

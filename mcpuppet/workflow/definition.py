@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -128,12 +129,21 @@ _DURATION_SCHEMA = {
 }
 _GUARD_SCHEMA: dict[str, Any] = {"type": ["string", "boolean"]}
 
+
+def _check_some_time(duration: timedelta) -> timedelta:
+    if not duration:
+        raise PydanticCustomError("bad_duration", "it is no time at all")
+    return duration
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
+Timeout = Annotated[Duration, AfterValidator(_check_some_time)]
+"""A duration after which something ends: at least a millisecond."""
 Guard = Annotated[
     Expression,
     BeforeValidator(_parse_guard),
@@ -235,7 +245,7 @@ class Bypass(Section):
     """An expression that has to hold for a bypass; without it, it is always possible."""
     justification: Annotated[int, Field(ge=1, le=10_000, strict=True)]
     """The least number of characters of the justification."""
-    review_within: Duration | None = None
+    review_within: Timeout | None = None
     """How soon a person has to review the bypass afterwards."""
 
 
@@ -248,7 +258,7 @@ class Approval(Section):
     """How many different people have to approve."""
     separation: bool = True
     """Whether the person who started the run is kept from deciding."""
-    timeout: Duration
+    timeout: Timeout
     """How long a request stays open."""
     on_timeout: Literal["reject", "escalate"] = "reject"
     """What becomes of a request that nobody decided in time."""
@@ -374,7 +384,7 @@ class Step(Section):
     """The fields that a result must have, each with its JSON Schema."""
     success: Guard | None = None
     """An expression over `result` that has to hold, too, for the step to have succeeded."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """How long one call may take; what it did is then unknown."""
     retry: Retry | None = None
     """Attempts after a failed call."""
@@ -405,7 +415,7 @@ class Ask(Section):
 
     roles: Roles
     """Who may decide: people with one of these roles."""
-    timeout: Duration
+    timeout: Timeout
     """How long a request stays open."""
     show: list[Guard] = []
     """What the approver sees: expressions such as `args.amount`."""
@@ -509,7 +519,7 @@ class Policy(Section):
     """The number that is added up with each call, such as `args.amount`."""
     over: Literal["ask"] | None = None
     """`ask`: a person decides on what goes over the limit; without it, it is refused."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """How long a request by `over: ask` stays open."""
     show: list[Guard] | None = None
     """What the approver sees of a request by `over: ask`."""
@@ -666,7 +676,7 @@ class WorkflowDefinition(Governed):
 
     workflow: Identifier
     """The name of the workflow."""
-    timeout: Duration = timedelta(days=30)
+    timeout: Timeout = timedelta(days=30)
     """How long a run may take in all; then it fails."""
     tools: Tools = Tools()
     """Sets of tools, and tools outside the steps."""

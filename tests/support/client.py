@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict
 
 from mcpuppet.errors import DownstreamUnavailableError
 from mcpuppet.gateway.mcp_server import Bell, ClientConnection
-from mcpuppet.gateway.surface import META_TOOLS, Surface
+from mcpuppet.gateway.surface import Surface
+from mcpuppet.gateway.tool_names import META_TOOLS
 from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.session import events as e
 from mcpuppet.session.outcome import Outcome

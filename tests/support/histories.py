@@ -208,9 +208,8 @@ async def _save(path: Path, stories: Iterable[Story]) -> None:
         head = NEW_SESSION
         for events, at, state in story.acts:
             records = [NewRecord(e.event_kind(one), at, e.event_data(one)) for one in events]
-            head = await store.append(
-                story.session_id, head, records, dump_state(state), session_index(state, story.workflow)
-            )
+            index = session_index(state, story.workflow)
+            head = await store.append(story.session_id, head, records, dump_state(state), index)
     await store.close()
 
 
@@ -228,6 +227,10 @@ class MemoryReader:
 
     def records(self, session_id: str) -> Iterator[Record]:
         return iter(self.chains.get(session_id, ()))
+
+    def observed(self, session_id: str | None = None) -> Iterator[Record]:
+        chosen = self.chains if session_id is None else [session_id]
+        return (record for one in chosen for record in self.chains.get(one, ()))
 
     def head(self, session_id: str) -> tuple[int, bytes] | None:
         return self.heads.get(session_id)

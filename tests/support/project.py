@@ -79,13 +79,22 @@ class Project:
         self.admin = self.admin or token
         return token
 
-    def play(self, workflow: str, work: Callable[[Orchestrator, FakeServers], Awaitable[T]]) -> T:
+    def play(
+        self,
+        workflow: str | None,
+        work: Callable[[Orchestrator, FakeServers], Awaitable[T]],
+        rules: str | None = None,
+        servers: FakeServers | None = None,
+    ) -> T:
         """Let the gateway do something, as a process of its own would."""
+        bodies = () if workflow is None else (workflow,)
 
         async def main() -> T:
             clock = Clock(datetime.now(UTC))
-            async with governed(self.folder, workflow, clock=clock) as (orchestrator, servers):
-                return await work(orchestrator, servers)
+            async with governed(
+                self.folder, *bodies, clock=clock, rules=rules, servers=servers
+            ) as (orchestrator, behind):
+                return await work(orchestrator, behind)
 
         return asyncio.run(main())
 

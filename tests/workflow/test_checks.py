@@ -157,7 +157,7 @@ policies:
 steps:
   a: {tool: s.a}
 policies:
-  - {id: p, call: a, at_most: 1, per: run}
+  - {id: p, call: a, at_most: 1, per: session}
 """,
     "escalate to nobody": """
 steps:

@@ -19,7 +19,7 @@ POLICIES = {
     "limits": """
   - {id: p, call: a, at_most: 3, per: session}
   - {id: q, call: a, sum: args.x, at_most: 2.5, per: 1d}
-  - {id: r, call: a, at_most: 0, per: run}
+  - {id: r, call: a, at_most: 0, per: session}
 """,
     "a limit of nothing": """
   - {id: p, call: a, <WF105>sum: args.x}
@@ -27,7 +27,7 @@ POLICIES = {
   - <WF105>{id: r, call: a, <WF105>per: 1d}
 """,
     "calls are counted in whole numbers": """
-  - {id: p, call: a, at_most: <WF104>2.5, per: run}
+  - {id: p, call: a, at_most: <WF104>2.5, per: session}
 """,
     "no time at all": """
   - {id: p, call: a, cooldown: <WF108>0s}
@@ -35,8 +35,8 @@ POLICIES = {
   - {id: r, call: b, within: <WF108>0s, of: a.success}
 """,
     "asking above a limit": """
-  - {id: p, call: b, at_most: 3, per: run, over: ask, roles: [boss], timeout: 1h, show: [args.x]}
-  - {id: q, call: b, at_most: 3, per: run, <WF105>over: ask}
+  - {id: p, call: b, at_most: 3, per: user, over: ask, roles: [boss], timeout: 1h, show: [args.x]}
+  - {id: q, call: b, at_most: 3, per: session, <WF105>over: ask}
   - {id: r, call: b, roles: [boss, clerk], <WF105>timeout: 1h, <WF105>show: [args.x]}
   - <WF105>{id: s, call: b, <WF105>over: ask, roles: [boss]}
 """,
@@ -75,7 +75,7 @@ PEOPLE = {
     "who is asked may not be a caller only": """
   - {id: p, call: b, roles: [boss]}
   - {id: q, call: b, ask: {roles: <WF501>[boss], timeout: 1h}}
-  - {id: r, call: b, at_most: 1, per: run, over: ask, roles: <WF501>[boss]}
+  - {id: r, call: b, at_most: 1, per: session, over: ask, roles: <WF501>[boss]}
   - {id: s, call: b, ask: {roles: [boss, clerk], timeout: 1h}}
 """,
     "one caller need not be a decider": """
@@ -251,7 +251,7 @@ steps:
   a: {tool: s.a, args: {x: {equals: inputs.bound}}}
 policies:
   - {id: p, call: a, roles: [caller, asked]}
-  - {id: q, call: a, at_most: 1, per: run, over: ask, roles: [asked, read]}
+  - {id: q, call: a, at_most: 1, per: session, over: ask, roles: [asked, read]}
   - {id: r, call: a, check: '"read" in user.roles'}
 """
     )

@@ -90,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     needs.redo_without_approval,
     policies.policy_never_applies,
     policies.event_never_happens,
+    policies.limit_per_run,
     policies.role_hole,
     policies.retry_after_timeout,
 )
@@ -178,6 +179,7 @@ CODES: tuple[Code, ...] = (
     timing.TIME_INFEASIBLE,
     timing.FRESH_APPROVAL_EXPIRES,
     policies.EVENT_NEVER_HAPPENS,
+    policies.LIMIT_PER_RUN,
     policies.ROLE_HOLE,
     policies.COMPENSATION_MISSING,
     policies.RETRY_AFTER_TIMEOUT,

@@ -32,6 +32,13 @@ EVENT_NEVER_HAPPENS = Code(
     about="An event or a fact is of a tool that nothing in the file may call.",
     help="correct the name of the tool, or allow it",
 )
+LIMIT_PER_RUN = Code(
+    "WF518",
+    "limit-per-run",
+    "info",
+    about="A limit counts one run only, and whoever starts another run has it anew.",
+    help="if that matters, count over more: `per: session`, `per: user` or a period such as `1d`",
+)
 ROLE_HOLE = Code(
     "WF520",
     "role-hole",
@@ -96,6 +103,19 @@ def _tools_waited_for(subject: Subject) -> Iterator[tuple[Path, str, str]]:
     for name, fact in subject.definition.facts.items():
         if fact.from_ is not None:
             yield ("facts", name, "from"), fact.from_, f"fact {name!r} is never known"
+
+
+def limit_per_run(subject: Subject) -> Iterator[Finding]:
+    """WF518: a limit on how often or how much that starts again with every run."""
+    if isinstance(subject.definition, RulesDefinition):
+        return  # there is no run, and `run` is an error
+    for index, policy in enumerate(subject.definition.policies):
+        if policy.at_most is not None and policy.per == "run":
+            place = subject.document.key_place(("policies", index))
+            message = (
+                f"policy {policy.id!r} counts one run: a model may start another in its session"
+            )
+            yield Finding(LIMIT_PER_RUN, place, message, LIMIT_PER_RUN.help)
 
 
 def role_hole(subject: Subject) -> Iterator[Finding]:

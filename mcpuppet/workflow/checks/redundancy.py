@@ -53,6 +53,8 @@ def stale_after_redo(subject: Subject) -> Iterator[Finding]:
             dependent |= below[name]
         doubtful = dependent & ~kept & ~after[redo.step]
         for name in _names_of(doubtful, names):
+            if subject.definition.steps[name].finally_:
+                continue  # it comes last, whatever was done before
             if not subject.certain_ends.contains(name, redo.step):
                 yield _stale(subject, redo, name)
                 break

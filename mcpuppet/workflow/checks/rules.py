@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from mcpuppet.workflow.checks.coverage import called_tools, is_pattern
 from mcpuppet.workflow.checks.subject import Subject
-from mcpuppet.workflow.definition import Equals, Fact, Policy
+from mcpuppet.workflow.definition import Equals, Policy
 from mcpuppet.workflow.expression import Expression
 from mcpuppet.workflow.findings import Code, Finding
 from mcpuppet.workflow.yaml_reader import Path
@@ -24,8 +24,8 @@ FACT_CAN_BE_FORGED = Code(
     "warning",
     about="A tool that may be called can fill what a fact is read from: an instruction planted in "
     "a result could launder a value through it.",
-    help="end the fact with the tool's event under `until`, or hold the tool to a policy of its "
-    "own and ignore the finding with that reason",
+    help="let a policy ask about the calls of that tool, or check them; `until` alone does not "
+    "help, as the fact is read again",
 )
 SIBLING_ARGUMENT = Code(
     "WF524",
@@ -77,13 +77,13 @@ def fact_can_be_forged(subject: Subject) -> Iterator[Finding]:
             continue
         server, about = _subject_of(fact.from_)
         for tool, words in writers.get((server, next(iter(about), "")), ()):
-            if about <= words and not _ends_it(fact, tool):
+            if about <= words and not _is_held(subject, tool):
                 yield Finding(
                     FACT_CAN_BE_FORGED,
                     subject.document.key_place(("facts", name)),
                     f"{tool!r} may be called and may fill what the fact {name!r} reads: an "
                     f"instruction planted in a result could launder a value through it",
-                    f"write `until: {tool}.success`",
+                    f"let a policy ask about {tool!r}, or check what it is called with",
                 )
                 break
 
@@ -131,8 +131,18 @@ def _stem(word: str) -> str:
     return word.removesuffix("y")
 
 
-def _ends_it(fact: Fact, tool: str) -> bool:
-    return any(fnmatchcase(tool, event.rpartition(".")[0]) for event in fact.until or ())
+def _is_held(subject: Subject, tool: str) -> bool:
+    """Whether a policy asks about the calls of a tool, or looks at their values."""
+    steps: list[str | None] = [
+        name for name, step in subject.definition.steps.items() if tool in (step.tool or ())
+    ]
+    return all(
+        any(
+            policy.ask is not None or policy.check is not None
+            for _, policy in subject.coverage.policies_on(step, tool)
+        )
+        for step in steps or [None]
+    )
 
 
 # Arguments beside those that a rule reads

@@ -142,7 +142,7 @@ class Written:
 _BEFORE = ("inputs", "steps")
 _AFTER = ("result", "inputs", "steps")
 _CALL = ("args", "inputs", "user", "facts", "now")
-_FACT_KEY = ("args", "result")
+_FACT_KEY = ("args",)
 
 
 def expressions(definition: Definition) -> Iterator[Written]:
