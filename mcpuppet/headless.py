@@ -17,7 +17,7 @@ from mcpuppet.errors import DownstreamUnavailableError, UnknownSessionError
 from mcpuppet.ledger import Ledger
 from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import Progress
-from mcpuppet.session.decision import LegalCall
+from mcpuppet.session.decision import ApprovalNeeded, LegalCall
 from mcpuppet.session.environment import variables
 from mcpuppet.tool_servers import ToolServers
 from mcpuppet.views import CallAnswer, SessionView, approval_views, legal_now, run_status
@@ -112,7 +112,7 @@ class _Headless:
     async def go(self) -> WorkflowResult:
         while True:
             progress = await self._look()
-            legal = legal_now(progress, self._principal)
+            legal = [one for one in legal_now(progress, self._principal) if one.step is not None]
             if legal:
                 stopped = await self._make(progress, legal[0])
                 if stopped is not None:
@@ -142,6 +142,9 @@ class _Headless:
         answer = await self._governor.call_tool(
             self._session_id, legal.tool, arguments, principal=self._principal.name
         )
+        if isinstance(answer.decision, ApprovalNeeded):
+            asked = (answer.decision.approval_id,)
+            return self._stopped("awaiting_approval", answer.reason, approvals=asked)
         if not answer.allowed:
             return self._stopped("denied", answer.reason)
         if answer.result is not None and legal.step is not None:
@@ -177,7 +180,7 @@ class _Headless:
         if run.held:
             step, hold = next(iter(run.held.items()))
             return self._stopped("held", f"step {step} waits for a person: {hold.reason}")
-        approvals = tuple(one.approval_id for one in approval_views(progress))
+        approvals = tuple(one.approval_id for one in approval_views(progress) if not one.policies)
         if approvals:
             reason = "a person has to decide; then run it again to go on"
             return self._stopped("awaiting_approval", reason, approvals=approvals)

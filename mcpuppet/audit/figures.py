@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
-from mcpuppet.audit.report import CallReport, Figures, FiguresReport
+from mcpuppet.audit.report import CallReport, Figures, FiguresReport, ObjectionFigures
 
 
 def figures_of(calls: Iterable[CallReport]) -> FiguresReport:
-    """Figures of all calls that were sent, of each tool and of each step."""
+    """Figures of all calls that were sent: of each tool, step, purpose and observing rule."""
     sent = [one for one in calls if one.outcome is not None]
-    tools: dict[str, list[CallReport]] = {}
-    steps: dict[str, list[CallReport]] = {}
-    for call in sent:
-        tools.setdefault(call.tool, []).append(call)
-        if call.step is not None:
-            steps.setdefault(call.step, []).append(call)
     return FiguresReport(
         overall=_figures("all calls", sent),
-        by_tool=tuple(_figures(name, tools[name]) for name in sorted(tools)),
-        by_step=tuple(_figures(name, steps[name]) for name in sorted(steps)),
+        by_tool=_grouped(sent, lambda call: call.tool),
+        by_step=_grouped(sent, lambda call: call.step),
+        by_purpose=_grouped(sent, lambda call: call.purpose),
+        would_have_denied=tuple(_objections(sent)),
     )
 
 
-def _figures(name: str, calls: Iterable[CallReport]) -> Figures:
+def _grouped(
+    calls: Iterable[CallReport], name_of: Callable[[CallReport], str | None]
+) -> tuple[Figures, ...]:
+    groups: dict[str, list[CallReport]] = {}
+    for call in calls:
+        name = name_of(call)
+        if name is not None:
+            groups.setdefault(name, []).append(call)
+    return tuple(_figures(name, groups[name]) for name in sorted(groups))
+
+
+def _objections(calls: Iterable[CallReport]) -> Iterable[ObjectionFigures]:
+    """For each rule the number of calls: one that it objected to twice is one."""
+    counted = Counter(
+        rule for call in calls for rule in {(one.book, one.rule) for one in call.would_have_denied}
+    )
+    for (book, rule), count in sorted(counted.items(), key=lambda one: (-one[1], one[0])):
+        yield ObjectionFigures(book, rule, count)
+
+
+def _figures(name: str, calls: Sequence[CallReport]) -> Figures:
     counts = dict.fromkeys(("succeeded", "failed", "unknown", "open"), 0)
     times: list[float] = []
     for call in calls:
@@ -40,6 +57,7 @@ def _figures(name: str, calls: Iterable[CallReport]) -> Figures:
         p50=_percentile(times, 50),
         p95=_percentile(times, 95),
         max=times[-1] if times else None,
+        would_have_denied=sum(bool(call.would_have_denied) for call in calls),
     )
 
 

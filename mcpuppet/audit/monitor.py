@@ -15,7 +15,7 @@ from mcpuppet.audit.report import Break, ChainReport, ComplianceReport
 from mcpuppet.audit.report_builder import ReportBuilder
 from mcpuppet.audit.verify import StartedRun, state_breaks, text_breaks, unreadable
 from mcpuppet.errors import AuditError, UnknownSessionError
-from mcpuppet.session.events import RunStarted
+from mcpuppet.session.events import RulesAdopted, RunStarted
 
 _LIMITS = (
     "Decisions were not derived again from the workflow. There are no signed checkpoints yet, so "
@@ -105,7 +105,7 @@ class _Reading:
             return
         except AuditError:
             return  # `verify_chain` says so
-        if isinstance(event, RunStarted):
+        if isinstance(event, (RunStarted, RulesAdopted)):
             self._runs.append(StartedRun(self._session_id, record.seq, event.hash))
         self._builder.take(record.seq, event, opened.at)
         if self._impossible is None:
@@ -129,7 +129,8 @@ def _statement(chain: ChainReport) -> str:
         return (
             f"Checked: the hash chain of {chain.records} records up to the stored head, that "
             "every event can have happened where it stands, that the events fold to the stored "
-            f"state, and that each workflow's text is the one its run started with. {_LIMITS}"
+            "state, and that the text of each workflow and rules file is the one that the session "
+            f"began with. {_LIMITS}"
         )
     return (
         f"The records do not hold together (breaks found: {len(chain.breaks)}). The rest of this "

@@ -13,8 +13,10 @@ from mcpuppet.audit.record import Record, open_record
 from mcpuppet.session import events as e
 from mcpuppet.workflow.json_values import json_equal
 
-_SHORTEST_TEXT = 4
-"""Shorter texts are looked for only as whole values: as parts of others they are everywhere."""
+_SHORTEST_TEXT = 2
+"""A single character is everywhere."""
+_SURELY_ITSELF = 12
+"""Texts of this length count as parts of words too; shorter ones, and numbers, stand alone."""
 
 
 def first_seen(
@@ -84,7 +86,20 @@ def _mentions(text: str, value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return False
     wanted = value if isinstance(value, str) else repr(value)
-    return len(wanted) >= _SHORTEST_TEXT and wanted in text
+    if len(wanted) < _SHORTEST_TEXT or wanted not in text:
+        return len(wanted) < _SHORTEST_TEXT and wanted.isdigit() and _stands_alone(wanted, text)
+    return len(wanted) >= _SURELY_ITSELF or _stands_alone(wanted, text)
+
+
+def _stands_alone(wanted: str, text: str) -> bool:
+    """Whether a text occurs with no letter or digit beside it: 900 is not in 1900 or 9000."""
+    at = text.find(wanted)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(wanted) : at + len(wanted) + 1]
+        if not before.isalnum() and not after.isalnum():
+            return True
+        at = text.find(wanted, at + 1)
+    return False
 
 
 def _values(content: Any) -> Iterator[Any]:

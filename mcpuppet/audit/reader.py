@@ -28,6 +28,13 @@ class SessionReader(Protocol):
         """The session's records as they are stored, in ascending seq."""
         ...
 
+    def observed(self, session_id: str | None = None) -> Iterator[Record]:
+        """Every record, of all sessions or of one, that may tell of rules which only observed.
+
+        Those are the calls that such rules would have denied; other records may be among them.
+        """
+        ...
+
     def head(self, session_id: str) -> tuple[int, bytes] | None:
         """The (seq, 32-byte hash) of the session's last record, kept apart from the records."""
         ...

@@ -1,12 +1,13 @@
 """From a session's events to what a report says of them: runs, calls, approvals and holds.
 
-Owns the reading of each event. Deliberately verifies nothing, and accepts any order of events: the
+Owns the reading of each event; rules, facts and requests about single calls have modules of their
+own. Deliberately verifies nothing, and accepts any order of events: the
 readable records of a broken chain must still be shown, next to the breaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -18,12 +19,16 @@ from mcpuppet.audit.report import (
     ChainReport,
     ComplianceReport,
     HoldReport,
+    NearMiss,
+    Objection,
     Resolution,
     RunReport,
     ShownCallReport,
     Violation,
     VoteReport,
 )
+from mcpuppet.audit.report_asks import AsksReading
+from mcpuppet.audit.report_rules import RulesReading
 from mcpuppet.session import events as e
 
 
@@ -49,15 +54,15 @@ class ReportBuilder:
         self._approvals: list[ApprovalReport] = []
         self._approval_places: dict[str, int] = {}
         self._open_approvals: set[int] = set()
+        self._rules = RulesReading()
+        self._asks = AsksReading()
         self._holds: list[HoldReport] = []
         self._waiting_holds: set[int] = set()
 
     def take(self, seq: int, event: e.Event, at: datetime) -> None:
         """Take in the event of record `seq`."""
         self._last_at = at
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, event, _Place(seq, at))
+        _HANDLERS[type(event)](self, event, _Place(seq, at))
 
     def report(self, chain: ChainReport, statement: str) -> ComplianceReport:
         """The report of all events so far."""
@@ -68,15 +73,33 @@ class ReportBuilder:
             last_activity_at=self._last_at,
             chain=chain,
             statement=statement,
+            rules=tuple(self._rules.adopted),
+            inputs=tuple(self._rules.inputs),
             runs=tuple(self._runs),
             calls=tuple(self._calls),
             violations=tuple(_violation(one) for one in self._calls if one.decision == "denied"),
+            near_misses=tuple(miss for one in self._calls for miss in _near_misses(one)),
             approvals=tuple(self._approvals),
+            asks=self._asks.reports,
             holds=tuple(self._holds),
+            facts=self._rules.facts,
             figures=figures_of(self._calls),
         )
 
-    # --- the session and its runs ---------------------------------------------------------------
+    # --- the session, its rules and its runs ----------------------------------------------------
+
+    def _rules_adopted(self, event: e.RulesAdopted, place: _Place) -> None:
+        self._rules.adopt(place.seq, event, place.at)
+
+    def _inputs_declared(self, event: e.InputsDeclared, place: _Place) -> None:
+        self._rules.declare(place.seq, event, place.at)
+
+    def _inputs_reopened(self, event: e.InputsReopened, place: _Place) -> None:
+        self._rules.reopen(place.seq, event, place.at)
+
+    def _fact_learned(self, event: e.FactLearned, place: _Place) -> None:
+        del place
+        self._rules.learn(event)
 
     def _opened(self, event: e.SessionOpened, place: _Place) -> None:
         self._principal, self._opened_at = event.principal, place.at
@@ -133,8 +156,10 @@ class ReportBuilder:
 
     def _call_deferred(self, event: e.CallDeferred, place: _Place) -> None:
         self._add_call(event, place, "awaiting_approval", approval_id=event.approval_id)
+        if self._asks.attempted(event):
+            return
         shown = ShownCallReport(
-            place.at, event.call_id, event.step, event.tool, event.arguments, event.digest
+            place.at, event.call_id, event.step or "", event.tool, event.arguments, event.digest
         )
         self._change_approval(event.approval_id, lambda one: {"shown": (*one.shown, shown)})
 
@@ -146,9 +171,11 @@ class ReportBuilder:
             purpose=event.purpose,
             attempt=event.attempt,
             approvals_used=event.grants,
+            would_have_denied=tuple(_objection(one) for one in event.would_have_denied),
             outcome="open",
             started_at=place.at,
         )
+        self._asks.used(event, place.at)
 
     def _add_call(
         self,
@@ -220,6 +247,12 @@ class ReportBuilder:
         self._close_holds((event.step,))
         self._close_approvals(event.step)
 
+    def _step_compensated(self, event: e.StepCompensated, place: _Place) -> None:
+        del place
+        run = self._active_run()
+        if run is not None:
+            self._change_run(undone=(*run.undone, event.step))
+
     def _steps_redone(self, event: e.StepsRedone, place: _Place) -> None:
         del place
         self._close_holds(event.reset)
@@ -259,14 +292,25 @@ class ReportBuilder:
         )
         self._mark_waiting()
 
+    def _ask_opened(self, event: e.AskOpened, place: _Place) -> None:
+        self._asks.open(place.seq, event, place.at, self._run_id())
+
     def _approval_voted(self, event: e.ApprovalVoted, place: _Place) -> None:
+        if self._asks.agreed(event, place.at):
+            return
         vote = VoteReport(event.by, place.at, event.content, event.channel)
         self._change_approval(event.approval_id, lambda one: {"votes": (*one.votes, vote)})
 
     def _approval_granted(self, event: e.ApprovalGranted, place: _Place) -> None:
-        self._decide(event.approval_id, place, event.by, status="approved")
+        if not self._asks.granted(event, place.at):
+            self._decide(event.approval_id, place, event.by, status="approved")
 
     def _approval_rejected(self, event: e.ApprovalRejected, place: _Place) -> None:
+        if self._asks.rejected(event, place.at):
+            return
+        if self._has_lapsed(event.approval_id):  # who had granted it stays told
+            self._change_approval(event.approval_id, lambda _: {"reason": event.reason})
+            return
         self._decide(event.approval_id, place, (event.by,), status="rejected", reason=event.reason)
 
     def _approval_bypassed(self, event: e.ApprovalBypassed, place: _Place) -> None:
@@ -276,8 +320,12 @@ class ReportBuilder:
         )
 
     def _approval_expired(self, event: e.ApprovalExpired, place: _Place) -> None:
-        del place
-        self._change_approval(event.approval_id, lambda _: {"expired": True})
+        if not self._asks.expired(event, place.at):
+            self._change_approval(event.approval_id, lambda one: _expiry(one, event.reset))
+
+    def _has_lapsed(self, approval_id: str) -> bool:
+        index = self._approval_places.get(approval_id)
+        return index is not None and self._approvals[index].status == "lapsed"
 
     def _decide(self, approval_id: str, place: _Place, by: tuple[str, ...], **changes: Any) -> None:
         self._change_approval(
@@ -320,6 +368,10 @@ class ReportBuilder:
 _Handler = Callable[[ReportBuilder, Any, _Place], None]
 _HANDLERS: Mapping[type, _Handler] = {
     e.SessionOpened: ReportBuilder._opened,
+    e.RulesAdopted: ReportBuilder._rules_adopted,
+    e.InputsDeclared: ReportBuilder._inputs_declared,
+    e.InputsReopened: ReportBuilder._inputs_reopened,
+    e.FactLearned: ReportBuilder._fact_learned,
     e.RunStarted: ReportBuilder._run_started,
     e.RunFailing: ReportBuilder._run_failing,
     e.RunEnded: ReportBuilder._run_ended,
@@ -337,17 +389,43 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.StepReturned: ReportBuilder._step_moved,
     e.StepSkipped: ReportBuilder._step_skipped,
     e.StepsRedone: ReportBuilder._steps_redone,
+    e.StepCompensated: ReportBuilder._step_compensated,
     e.ApprovalOpened: ReportBuilder._approval_opened,
     e.ApprovalVoted: ReportBuilder._approval_voted,
     e.ApprovalGranted: ReportBuilder._approval_granted,
     e.ApprovalRejected: ReportBuilder._approval_rejected,
     e.ApprovalBypassed: ReportBuilder._approval_bypassed,
     e.ApprovalExpired: ReportBuilder._approval_expired,
+    e.AskOpened: ReportBuilder._ask_opened,
 }
 
 
 def _seconds(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()
+
+
+def _expiry(approval: ApprovalReport, reset: tuple[str, ...]) -> Mapping[str, Any]:
+    granted = approval.status in ("approved", "bypassed")
+    return {"expired": True, "reset": reset, "status": "lapsed" if granted else approval.status}
+
+
+def _objection(one: Mapping[str, Any]) -> Objection:
+    return Objection(*(str(one.get(name, "")) for name in ("book", "rule", "reason")))
+
+
+def _near_misses(call: CallReport) -> Iterator[NearMiss]:
+    for one in call.would_have_denied:
+        yield NearMiss(
+            seq=call.seq,
+            at=call.decided_at,
+            call_id=call.call_id,
+            tool=call.tool,
+            step=call.step,
+            principal=call.principal,
+            book=one.book,
+            rule=one.rule,
+            reason=one.reason,
+        )
 
 
 def _violation(call: CallReport) -> Violation:

@@ -21,6 +21,7 @@ from mcpuppet.cli.explain import explain
 from mcpuppet.cli.init import init
 from mcpuppet.cli.pin import pin
 from mcpuppet.cli.render import render
+from mcpuppet.cli.reopen import reopen
 from mcpuppet.cli.report import report
 from mcpuppet.cli.resolve import resolve
 from mcpuppet.cli.schema import schema
@@ -47,7 +48,7 @@ for _panel, _commands in {
     "Start here": (demo, init),
     "Workflows": (validate, explain, render, pin, schema),
     "Gateway": (serve, sessions, show),
-    "People": (approvals, approve, deny, cancel, resolve),
+    "People": (approvals, approve, deny, cancel, resolve, reopen),
     "Audit": (report,),
     "Other": (version,),
 }.items():

@@ -1,4 +1,4 @@
-"""What `user add`, `approve`, `deny`, `cancel` and `resolve` do at the desk, with a person's token.
+"""What people do at the desk with a token: add users, decide, cancel, reopen and resolve.
 
 Each gives the sentence that tells the person what became of it. Whether this person may is decided
 where it is recorded (`people`), never here.
@@ -18,7 +18,7 @@ from mcpuppet.cli.looking import held_in
 from mcpuppet.cli.pages import approval_page, show
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.people import Person
-from mcpuppet.views import SessionView, legal_sentence
+from mcpuppet.views import ApprovalView, SessionView, legal_sentence
 
 _CALL_PREFIX = "call_"
 _MOST_SESSIONS = 1000
@@ -77,6 +77,8 @@ def approve(
             return f"{approval_id}: bypassed by {person.name}. {_legal(after)}"
         after = await desk.people.approve(approval_id, person, view.content)
         still = next((one for one in after.approvals if one.approval_id == approval_id), None)
+        if view.policies:
+            return f"{approval_id}: {_agreed(view, person, still is not None)}"
         if still is not None:
             votes = f"{len(still.approved_by)} of {still.quorum}"
             return f"{approval_id}: approved by {person.name} ({votes}); others must too."
@@ -91,6 +93,18 @@ def deny(config: Path, token: str, approval_id: str, reason: str) -> str:
     async def work(desk: Desk, person: Person) -> str:
         after = await desk.people.deny(approval_id, person, reason)
         return f"{approval_id}: denied by {person.name}. {_legal(after)}"
+
+    return _as_person(config, token, work)
+
+
+def reopen(config: Path, token: str, session_id: str, note: str) -> str:
+    """Let a session's inputs be declared anew; raises what `People.reopen_inputs` raises."""
+    if not note.strip():
+        raise InvalidInputError('reopening needs a note for the audit trail: --note "..."')
+
+    async def work(desk: Desk, person: Person) -> str:
+        after = await desk.people.reopen_inputs(session_id, person, note)
+        return f"{session_id}: inputs reopened by {person.name}. {_legal(after)}"
 
     return _as_person(config, token, work)
 
@@ -131,6 +145,16 @@ async def _session_of(desk: Desk, call_id: str) -> str:
     raise InvalidInputError(
         f"no call {call_id!r} waits to be settled; `mcpuppet show SESSION` lists what does"
     )
+
+
+def _agreed(view: ApprovalView, person: Person, is_open: bool) -> str:
+    """What a vote for a single call came to; somebody has to agree for each policy that asks."""
+    policies = [name for name, roles in view.policies.items() if person.roles & set(roles)]
+    agreed = f"agreed by {person.name} for {', '.join(policies)}"
+    if is_open:
+        others = sorted(set(view.policies) - set(policies))
+        return f"{agreed}; others must agree too ({', '.join(others)})."
+    return f"{agreed}. {view.calls[0].tool} may be called once with exactly these arguments."
 
 
 def _legal(after: SessionView) -> str:

@@ -5,11 +5,13 @@ Times are RFC 3339, in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcpuppet.cli.looking import HeldView, Sight
+from mcpuppet.audit.near_misses import NearMisses
+from mcpuppet.cli.looking import FactView, HeldView, RulesView, Sight
 from mcpuppet.session.events import time_text
+from mcpuppet.session.state import AskState
 from mcpuppet.store.protocol import SessionRow, User
 from mcpuppet.views import ApprovalView
 
@@ -45,7 +47,13 @@ def approval_document(view: ApprovalView) -> dict[str, Any]:
         "expires_at": time_text(view.expires_at),
         "bypass_roles": list(view.bypass_roles),
         "digest": view.content,
+        "seen": dict(view.seen),
+        "policies": _policies_document(view.policies),
     }
+
+
+def _policies_document(policies: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {name: list(roles) for name, roles in policies.items()}
 
 
 def session_document(sight: Sight) -> dict[str, Any]:
@@ -71,12 +79,67 @@ def session_document(sight: Sight) -> dict[str, Any]:
             for one in view.steps
         ],
         "legal": [
-            {"tool": one.tool, "step": one.step, "purpose": one.purpose} for one in view.legal
+            {"tool": one.tool, "step": one.step, "purpose": one.purpose, "asks": one.asks}
+            for one in view.legal
         ],
         "approvals": [approval_document(one) for one in view.approvals],
         "held": [_held_document(one) for one in sight.held],
         "open_calls": list(view.open_calls),
+        "rules": None if sight.rules is None else _rules_document(sight.rules),
+        "facts": [_fact_document(one) for one in sight.facts],
+        "decided": [_decided_document(one) for one in sight.decided],
+        "would_have_denied": near_misses_document(sight.near_misses or NearMisses()),
     }
+
+
+def _rules_document(rules: RulesView) -> dict[str, Any]:
+    return {
+        "name": rules.name,
+        "version": rules.version,
+        "inputs": dict(rules.inputs),
+        "declared": rules.declared,
+        "locked": rules.locked,
+    }
+
+
+def _fact_document(fact: FactView) -> dict[str, Any]:
+    return {
+        "book": fact.book,
+        "fact": fact.fact,
+        "known": fact.known,
+        "overflowed": fact.overflowed,
+        "keyed": dict(fact.keyed),
+        "values": list(fact.values),
+    }
+
+
+def _decided_document(ask: AskState) -> dict[str, Any]:
+    """A request about one call that still counts: its call may be made, or not be asked again."""
+    return {
+        "approval_id": ask.approval_id,
+        "tool": ask.tool,
+        "arguments": dict(ask.arguments),
+        "status": ask.status,
+        "policies": _policies_document(ask.policies),
+        "expires_at": time_text(ask.expires_at),
+        "reason": ask.reason,
+    }
+
+
+def near_misses_document(misses: NearMisses) -> dict[str, Any]:
+    """How many calls rules which only observe would have denied, the busiest rule first."""
+    return {
+        "calls": misses.calls,
+        "rules": [
+            {"book": book, "rule": rule, "calls": calls}
+            for (book, rule), calls in misses.rules.most_common()
+        ],
+    }
+
+
+def near_misses_row_document(row: SessionRow, misses: NearMisses) -> dict[str, Any]:
+    """One line of the list of sessions, with the calls that would have been denied."""
+    return {**session_row_document(row), "would_have_denied": near_misses_document(misses)}
 
 
 def _held_document(held: HeldView) -> dict[str, Any]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from mcpuppet.app import Desk
+from mcpuppet.audit.near_misses import NearMisses, near_misses
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.errors import UnknownSessionError
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.machine import RUN_ENDS
+from mcpuppet.session.state import AskState, FactState
 from mcpuppet.store.protocol import SessionRow, User
 from mcpuppet.views import ApprovalView, SessionView, session_view
+from mcpuppet.workflow.compiled import Rulebook
 
 SeenT = TypeVar("SeenT")
 
+_NOTHING_KNOWN = FactState()
+_EVERY = 2**62
+"""More sessions than a store can hold."""
 _POLL = 0.2
 """Seconds between two looks at whether anybody has written to the store."""
 _POLLS_PER_LOOK = 5
@@ -36,16 +44,62 @@ class HeldView:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesView:
+    """The rules file that governs a session, and the inputs it was told."""
+
+    name: str
+    version: str
+    inputs: Mapping[str, Any]
+    declared: bool
+    locked: bool
+    """Whether a tool's result came before they were declared, so that only a person opens them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactView:
+    """What a session remembers of one fact of its workflow or rules file."""
+
+    book: str
+    fact: str
+    known: bool
+    overflowed: bool
+    keyed: Mapping[str, Any]
+    values: tuple[Any, ...]
+    hint: str
+    """The read that makes it known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
-    """A session, and what is held in it."""
+    """A session, what is held in it, and what its rules make of it."""
 
     session: SessionView
     held: tuple[HeldView, ...]
+    rules: RulesView | None = None
+    facts: tuple[FactView, ...] = ()
+    decided: tuple[AskState, ...] = ()
+    """Requests about single calls that people have decided, and that still count."""
+    near_misses: NearMisses | None = None
+    """The calls that rules which only observe would have denied; None when there are none."""
 
 
 def sessions(config: Path, status: str | None, limit: int) -> list[SessionRow]:
     """The sessions that were changed last."""
     return at_desk(config, lambda desk: desk.store.sessions(limit=limit, status=status))
+
+
+def sessions_that_would_deny(
+    config: Path, status: str | None, limit: int
+) -> list[tuple[SessionRow, NearMisses]]:
+    """The sessions with calls that observing rules would have denied, the last changed first."""
+
+    async def work(desk: Desk) -> list[tuple[SessionRow, NearMisses]]:
+        found = await asyncio.to_thread(near_misses, desk.store.reader)
+        rows = await desk.store.sessions(limit=_EVERY, status=status) if found else []
+        chosen = ((row, found[row.session_id]) for row in rows if row.session_id in found)
+        return list(islice(chosen, limit))
+
+    return at_desk(config, work)
 
 
 def users(config: Path) -> list[User]:
@@ -93,7 +147,37 @@ async def _look(desk: Desk, session_id: str) -> Sight:
     if progress is None:
         raise UnknownSessionError(session_id)
     who = desk.settings.principal(progress.state.principal).principal
-    return Sight(session_view(progress, who), held_in(progress))
+    missed = await asyncio.to_thread(near_misses, desk.store.reader, session_id)
+    return Sight(
+        session_view(progress, who),
+        held_in(progress),
+        _rules(progress),
+        tuple(fact for book in progress.books for fact in _facts(progress, book)),
+        tuple(one for one in progress.state.asks.values() if one.status != "open"),
+        missed.get(session_id),
+    )
+
+
+def _rules(progress: Progress) -> RulesView | None:
+    state, rules = progress.state, progress.rules
+    if state.rules is None or rules is None:
+        return None
+    locked = rules.locks_inputs and state.exposed
+    known = state.rules
+    return RulesView(known.name, known.version, known.inputs, known.declared, locked)
+
+
+def _facts(progress: Progress, book: Rulebook) -> Iterator[FactView]:
+    remembered = progress.state.remembered(book.name).facts
+    for fact in book.facts.values():
+        if fact.values is not None:  # it comes from a file
+            yield FactView(book.name, fact.name, True, False, {}, fact.values, "")
+            continue
+        state = remembered.get(fact.name, _NOTHING_KNOWN)
+        known = bool(state.keyed) or (state.known and not state.overflowed)
+        yield FactView(
+            book.name, fact.name, known, state.overflowed, state.keyed, state.values, fact.hint
+        )
 
 
 def held_in(progress: Progress) -> tuple[HeldView, ...]:

@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from mcpuppet.cli.looking import HeldView, Sight
+from mcpuppet.audit.near_misses import NearMisses
+from mcpuppet.cli.looking import FactView, HeldView, RulesView, Sight
+from mcpuppet.cli.output import counted
 from mcpuppet.cli.text import plain
-from mcpuppet.session.state import ShownCall
+from mcpuppet.session.state import AskState, ShownCall
 from mcpuppet.store.protocol import SessionRow, User
 from mcpuppet.views import ApprovalView, SessionView, StepView, legal_sentence
 
@@ -102,6 +104,32 @@ def sessions_page(rows: Sequence[SessionRow]) -> Text:
     )
 
 
+def near_misses_page(found: Sequence[tuple[SessionRow, NearMisses]]) -> Text:
+    """A line for each session with calls that rules which only observe would have denied."""
+    if not found:
+        return Text("No session has a call that an observing rule would have denied.")
+    head = ("session", "workflow", "principal", "would deny", "rules", "changed (UTC)")
+    return _table(
+        head,
+        [
+            (
+                row.session_id,
+                row.workflow or "-",
+                row.principal,
+                str(misses.calls),
+                _rule_counts(misses),
+                _moment(row.updated_at),
+            )
+            for row, misses in found
+        ],
+    )
+
+
+def _rule_counts(misses: NearMisses) -> str:
+    counts = misses.rules.most_common()
+    return ", ".join(f"{book}/{rule} {calls}" for (book, rule), calls in counts)
+
+
 def users_page(users: Sequence[User]) -> Text:
     """A line for each person who was given a token."""
     head = ("name", "roles", "since (UTC)", "")
@@ -122,8 +150,15 @@ def users_page(users: Sequence[User]) -> Text:
 def session_page(sight: Sight, now: datetime) -> Text:
     """A session: its run, every step, what is legal, and what waits for a person."""
     view = sight.session
-    page = [*_session_head(view), Text(), *_steps(view.steps)]
+    page = [*_session_head(view), *_rules(sight.rules), *_facts(sight.facts)]
+    if sight.near_misses is not None:
+        misses = sight.near_misses
+        words = f"{counted(misses.calls, 'call')} made all the same ({_rule_counts(misses)})"
+        page.append(_row("would deny", plain(words, "yellow")))
+    if view.steps:
+        page += [Text(), *_steps(view.steps)]
     page += [Text(), plain(legal_sentence(view.legal, view.status))]
+    page += [_decided(ask) for ask in sight.decided]
     page += [line for held in sight.held for line in _held(held, view.session_id)]
     for approval in view.approvals:
         page += [Text(), approval_page(approval, now)]
@@ -139,6 +174,40 @@ def _session_head(view: SessionView) -> Iterator[Text]:
     yield _row("status", plain(view.status, _STYLES.get(view.status, "")))
     if view.end_reason is not None:
         yield _row("because", view.end_reason)
+
+
+def _rules(rules: RulesView | None) -> Iterator[Text]:
+    """The rules file in force and the inputs it was told, where there is one."""
+    if rules is None:
+        return
+    yield _row("rules", f"{rules.name} {rules.version}")
+    if rules.inputs:
+        yield from _values("inputs", rules.inputs)
+    elif rules.locked and not rules.declared:
+        yield _row("inputs", "locked: a tool has answered; `mcpuppet reopen` opens them again")
+
+
+def _facts(facts: Sequence[FactView]) -> Iterator[Text]:
+    for number, one in enumerate(facts):
+        yield _row("" if number else "facts", f"{one.book}/{one.fact}: {_fact(one)}")
+
+
+def _fact(fact: FactView) -> str:
+    if fact.overflowed:
+        return "not known: there was more than it may hold"
+    if not fact.known:
+        return f"not known yet: {fact.hint}"
+    if fact.keyed:
+        return f"known for {', '.join(fact.keyed)}"
+    return f"{len(fact.values)} {'value' if len(fact.values) == 1 else 'values'}"
+
+
+def _decided(ask: AskState) -> Text:
+    """A request about one call that people have decided."""
+    call = f"{ask.tool} {_written(ask.arguments)}"
+    if ask.status == "rejected":
+        return _row("refused", plain(f"{call}: {ask.reason}", "red"))
+    return _row("agreed", f"{call} once, until {_moment(ask.expires_at)} UTC")
 
 
 def _steps(steps: Sequence[StepView]) -> Iterator[Text]:
@@ -176,6 +245,8 @@ def approvals_page(views: Sequence[ApprovalView], now: datetime) -> Text:
 
 def approval_page(view: ApprovalView, now: datetime) -> Text:
     """One request with all that a person decides on, nothing shortened."""
+    if view.policies:
+        return _lines(_ask(view, now))
     page = [
         _row("approval", plain(view.approval_id, "bold")),
         _row("step", f"{view.step}: {view.title}"),
@@ -198,6 +269,27 @@ def approval_page(view: ApprovalView, now: datetime) -> Text:
     return _lines(page)
 
 
+def _ask(view: ApprovalView, now: datetime) -> Iterator[Text]:
+    """A request about one call: the call, who asks and why, and where its values came from."""
+    call = view.calls[0]
+    yield _row("approval", plain(view.approval_id, "bold"))
+    where = f" (step {call.step})" if call.step else ""
+    yield _row("call", plain(f"{call.tool}{where}", "bold"))
+    yield from _values("", call.arguments)
+    for number, (name, value) in enumerate(view.binds.items()):
+        yield _row("" if number else "look at", plain(f"{name} = {_written(value)}", "bold"))
+        yield _row("", plain(f"  {view.seen.get(name, 'not known where from')}", "yellow"))
+    for number, (policy, roles) in enumerate(view.policies.items()):
+        yield _row("" if number else "policies", f"{policy}, by {' or '.join(roles)}")
+    yield _row("rules", view.workflow)
+    yield _row("session", view.session_id)
+    each = "; each policy needs somebody" if len(view.policies) > 1 else ""
+    yield _row("agreed", f"{', '.join(view.approved_by) or 'nobody yet'}{each}")
+    yield _row("asked by", view.requested_by)
+    yield _row("expires", _time_left(view.expires_at, now))
+    yield _row("digest", view.content)
+
+
 def _call(call: ShownCall) -> Iterator[Text]:
     yield _row("call", plain(f"{call.tool} (step {call.step})", "bold"))
     yield from _values("", call.arguments)
@@ -206,8 +298,11 @@ def _call(call: ShownCall) -> Iterator[Text]:
 
 def _values(label: str, values: Mapping[str, Any]) -> Iterator[Text]:
     for number, (name, value) in enumerate(values.items()):
-        written = json.dumps(value, ensure_ascii=False, default=dict)
-        yield _row("" if number else label, f"{name} = {written}")
+        yield _row("" if number else label, f"{name} = {_written(value)}")
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=dict)
 
 
 def _progress(view: ApprovalView) -> str:

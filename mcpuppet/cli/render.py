@@ -73,7 +73,7 @@ def render(
         typer.Option("--check", help="Write nothing; list stale, missing and leftover pictures."),
     ] = False,
 ) -> None:
-    """Draw workflows, rules and runs, as SVG, PNG, DOT, Mermaid or HTML. Graphviz is not needed.
+    """Draw workflows, rules and runs; Graphviz is not needed.
 
     Exit codes: 0 drawn or up to date; 1 a workflow has errors, a picture is out of date, or the
     records of the session do not hold; 2 a path, session or record cannot be used, or nothing here

@@ -17,11 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mcpuppet.audit.report import (
+    AgreementReport,
     ApprovalReport,
+    AskReport,
     CallReport,
     ComplianceReport,
     Figures,
     HoldReport,
+    InputsReport,
     Resolution,
     RunReport,
 )
@@ -37,11 +40,15 @@ _GOOD, _BAD, _WARN, _DIM, _HEAD = "green", "bold red", "yellow", "dim", "bold"
 def render_report(report: ComplianceReport, console: Console) -> None:
     """Print a report."""
     _print_summary(report, console)
+    _print_rules(report, console)
     _print_runs(report.runs, console)
     _print_violations(report, console)
+    _print_near_misses(report, console)
     _print_approvals(report.approvals, console)
+    _print_asks(report.asks, console)
     _print_holds(report, console)
     _print_calls(report.calls, console)
+    _print_learned(report, console)
     _print_figures(report, console)
 
 
@@ -66,6 +73,27 @@ def _print_summary(report: ComplianceReport, console: Console) -> None:
     console.print(_indented(2, plain(report.statement, _DIM)))
 
 
+def _print_rules(report: ComplianceReport, console: Console) -> None:
+    """The rules file and its inputs; nothing where no rules file was in force."""
+    if not report.rules and not report.inputs:
+        return
+    _print_heading(console, "Rules", report.rules)
+    for one in report.rules:
+        console.print(_indented(2, plain(f"{one.rules} {one.version}", _HEAD)))
+        facts = {"rules hash": one.hash[:_HASH_LENGTH], "adopted": _moment(one.adopted_at)}
+        _print_facts(console, facts, indent=4)
+    for inputs in report.inputs:
+        style = _WARN if inputs.what == "reopened" else ""
+        console.print(_indented(2, plain(_inputs(inputs), style)))
+
+
+def _inputs(one: InputsReport) -> str:
+    when = f"inputs {one.what}: {_moment(one.at)}, by {one.by}"
+    if one.what == "reopened":
+        return f"{when}: {one.note}" if one.note else when
+    return f"{when}: {_json(one.inputs or {})}"
+
+
 def _print_runs(runs: Iterable[RunReport], console: Console) -> None:
     _print_heading(console, "Runs", runs)
     for run in runs:
@@ -80,6 +108,7 @@ def _print_runs(runs: Iterable[RunReport], console: Console) -> None:
                 "started": _moment(run.started_at),
                 "ended": None if run.ended_at is None else _ended(run),
                 "reason": run.reason,
+                "undone": ", ".join(run.undone) or None,
             },
             indent=4,
         )
@@ -99,6 +128,22 @@ def _print_violations(report: ComplianceReport, console: Console) -> None:
     table = _table("#", "time", "tool and step", "rule: reason", wide="rule: reason")
     for one in report.violations:
         tool, why = _tool_and_step(one.tool, one.step), f"{one.rule}: {one.reason}"
+        _add_row(table, str(one.seq), _short_moment(one.at), tool, why)
+    console.print(table)
+
+
+def _print_near_misses(report: ComplianceReport, console: Console) -> None:
+    """Calls that would have been denied; nothing where no rule only observes."""
+    if not report.near_misses:
+        return
+    _print_heading(
+        console,
+        "Would have been denied: calls that were made, as rules observed",
+        report.near_misses,
+    )
+    table = _table("#", "time", "tool and step", "rule: reason", wide="rule: reason")
+    for one in report.near_misses:
+        tool, why = _tool_and_step(one.tool, one.step), f"{one.book}/{one.rule}: {one.reason}"
         _add_row(table, str(one.seq), _short_moment(one.at), tool, why)
     console.print(table)
 
@@ -124,16 +169,55 @@ def _print_approvals(approvals: Iterable[ApprovalReport], console: Console) -> N
                 "decided": None if one.decided_at is None else _decided(one),
                 "reason": one.reason,
                 "justification": one.justification,
+                "pending again": ", ".join(one.reset) or None,
             },
             indent=4,
         )
+
+
+def _print_asks(asks: Iterable[AskReport], console: Console) -> None:
+    """Requests about single calls; nothing where no policy asked."""
+    if not asks:
+        return
+    _print_heading(console, "Requests about single calls", asks)
+    for one in asks:
+        style = _GOOD if one.status in ("approved", "used") else _WARN
+        console.print(_indented(2, plain(f"{_tool_of(one)}: {one.status}", style)))
+        _print_facts(
+            console,
+            {
+                "approval": f"{one.approval_id} [{one.digest[:_HASH_LENGTH]}]",
+                "asked": f"{_moment(one.opened_at)}, by {one.requested_by}",
+                **{f"policy {name}": " or ".join(who) for name, who in one.policies.items()},
+                "arguments": _json(one.arguments),
+                **{
+                    f"shown {shown.path}": f"{_json(shown.value)}; {shown.seen}"
+                    for shown in one.shown
+                },
+                **{f"agreed {n}": _agreed(who) for n, who in enumerate(one.agreements, start=1)},
+                "decided": None if one.decided_at is None else _decided(one),
+                "reason": one.reason,
+                "put off": ", ".join(one.attempts) or None,
+                "let through": one.used_by,
+                "ended": None if one.ended_at is None else _moment(one.ended_at),
+            },
+            indent=4,
+        )
+
+
+def _tool_of(ask: AskReport) -> str:
+    return ask.tool if ask.step is None else f"{ask.tool} (step {ask.step})"
+
+
+def _agreed(one: AgreementReport) -> str:
+    return f"{one.by}, {_moment(one.at)}, {one.channel}, for {', '.join(one.policies) or 'none'}"
 
 
 def _shown(call: Any) -> str:
     return f"{call.tool} {_json(call.arguments)} [{call.digest[:_HASH_LENGTH]}]"
 
 
-def _decided(one: ApprovalReport) -> str:
+def _decided(one: ApprovalReport | AskReport) -> str:
     took = _duration(one.seconds_to_decide)
     return f"{_moment(one.decided_at)}, by {', '.join(one.decided_by)}, after {took}"
 
@@ -210,18 +294,40 @@ def _as_what(call: CallReport) -> str | None:
     return ", ".join(word for word in words if word) or None
 
 
+def _print_learned(report: ComplianceReport, console: Console) -> None:
+    """How often facts were learned; nothing where none was."""
+    if not report.facts:
+        return
+    _print_heading(console, "Facts learned from results", report.facts)
+    table = _table("fact", "learned", "overflowed", "dropped", wide="fact")
+    for one in report.facts:
+        counts = (one.learned, one.overflowed, one.dropped)
+        _add_row(table, f"{one.book}/{one.fact}", *(str(count) for count in counts))
+    console.print(table)
+
+
 def _print_figures(report: ComplianceReport, console: Console) -> None:
     console.print()
     console.print(Text("Figures of the calls that were sent (p50, p95, max in seconds)", _HEAD))
     columns = ("name", "ok", "failed", "unknown", "open", "rate", "p50", "p95", "max")
     table = _table(*columns, wide="name")
     _add_figures(table, report.figures.overall)
-    for title, figures in (("tools", report.figures.by_tool), ("steps", report.figures.by_step)):
+    groups = {
+        "tools": report.figures.by_tool,
+        "steps": report.figures.by_step,
+        "purposes": report.figures.by_purpose,
+    }
+    for title, figures in groups.items():
         if figures:
             _add_row(table, f"{title}:")
         for one in figures:
             _add_figures(table, one, " ")
     console.print(table)
+    misses = report.figures.overall.would_have_denied
+    if misses:
+        words = f"Calls that would have been denied: {misses}"
+        rules = (f"{one.book}/{one.rule} {one.calls}" for one in report.figures.would_have_denied)
+        console.print(_indented(0, plain(f"{words} ({', '.join(rules)})", _WARN)))
 
 
 def _add_figures(table: Table, one: Figures, prefix: str = "") -> None:
@@ -269,7 +375,7 @@ def _tool_and_step(tool: str, step: str | None) -> Text:
     return plain(tool) if step is None else Text("\n  ").join((plain(tool), plain(step)))
 
 
-def _json(value: Mapping[str, Any]) -> str:
+def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}…"
 

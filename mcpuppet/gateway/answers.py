@@ -11,11 +11,11 @@ user would see a protocol failure instead of the reason. The data is in `_meta` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mcpuppet.session.decision import ApprovalNeeded, Denied, LegalCall
+from mcpuppet.session.decision import Allowed, ApprovalNeeded, Denied, LegalCall
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown
 from mcpuppet.views import CallAnswer, legal_sentence
 
@@ -27,17 +27,26 @@ Exposed = Callable[[str], str]
 
 Result = dict[str, Any]
 
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is answered: the names it knows, and whether there is a workflow that it may start."""
+
+    exposed: Exposed
+    may_start: bool
+
+
 _GOING_ON = frozenset({"active", "waiting_approval", "failing"})
 
 
-def call_answer(answer: CallAnswer, exposed: Exposed, has_output_schema: bool) -> Result:
+def call_answer(answer: CallAnswer, client: Client, has_output_schema: bool) -> Result:
     """The result of a call: the server's own, or why there is none, and what is legal now."""
     passed = _passed_through(answer.outcome)
-    details = decision_details(answer, exposed)
+    details = decision_details(answer, client.exposed)
     if passed is not None:
-        result = {**passed, "content": [*passed["content"], text(_legal(answer, exposed))]}
+        result = {**passed, "content": [*passed["content"], text(_legal(answer, client))]}
     else:
-        words = f"{_why_not(answer, exposed)}\n{_legal(answer, exposed)}"
+        words = f"{_why_not(answer, client.exposed)}\n{_legal(answer, client)}"
         result = failure(words)
         if not has_output_schema:
             result["structuredContent"] = details
@@ -45,16 +54,16 @@ def call_answer(answer: CallAnswer, exposed: Exposed, has_output_schema: bool) -
     return result
 
 
-def act_answer(answer: CallAnswer, exposed: Exposed) -> Result:
+def act_answer(answer: CallAnswer, client: Client) -> Result:
     """The same for a call made through `workflow_act`, whose own schema wraps the tool's result."""
-    result = call_answer(answer, exposed, has_output_schema=True)
+    result = call_answer(answer, client, has_output_schema=True)
     own = result.get("structuredContent")
-    details = decision_details(answer, exposed)
+    details = decision_details(answer, client.exposed)
     return {**result, "structuredContent": details | {"result": own}}
 
 
 def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
-    """What was decided, as data."""
+    """What was decided, as data; `legal` may name patterns of tools."""
     details: dict[str, Any] = {
         "status": answer.status,
         "call_id": answer.call_id,
@@ -65,6 +74,7 @@ def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
     match answer.decision:
         case Denied() as denied:
             details["rule"] = denied.rule
+            details["book"] = denied.book or None
             details["step"] = denied.step
             details["legal_at"] = None if denied.legal_at is None else moment(denied.legal_at)
         case ApprovalNeeded() as needed:
@@ -74,6 +84,8 @@ def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
             details["roles"] = list(needed.roles)
             details["expires_at"] = moment(needed.expires_at)
             details["poll_with"] = "workflow_status"
+        case Allowed() as allowed if allowed.would_have_denied:
+            details["would_have_denied"] = [dict(one) for one in allowed.would_have_denied]
     if answer.note:
         details["note"] = answer.note
     if answer.reason:
@@ -81,14 +93,19 @@ def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
     return details
 
 
-def legal_text(legal: tuple[LegalCall, ...], status: str, exposed: Exposed) -> str:
+def legal_text(legal: tuple[LegalCall, ...], status: str, client: Client) -> str:
     """What is legal now, in the client's own names."""
-    named = tuple(replace(one, tool=exposed(one.tool)) for one in legal)
+    named = tuple(replace(one, tool=client.exposed(one.tool)) for one in legal)
     if named or status in _GOING_ON:
         return legal_sentence(named, status)
-    if status == "idle":
-        return "No run is active: call workflow_start to begin one."
-    return f"The run is over ({status.replace('_', ' ')}): call workflow_start to begin another."
+    over = "No run is active" if status == "idle" else f"The run is over ({_words(status)})"
+    if not client.may_start:
+        return f"Legal now: nothing. {over}, and there is no workflow to begin."
+    return f"{over}: call workflow_start to begin {'one' if status == 'idle' else 'another'}."
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def failure(words: str) -> Result:
@@ -120,8 +137,8 @@ def _passed_through(outcome: Outcome | None) -> Mapping[str, Any] | None:
     return None
 
 
-def _legal(answer: CallAnswer, exposed: Exposed) -> str:
-    legal = legal_text(answer.legal, answer.run_status, exposed)
+def _legal(answer: CallAnswer, client: Client) -> str:
+    legal = legal_text(answer.legal, answer.run_status, client)
     return f"{answer.note}\n{legal}" if answer.note else legal
 
 
@@ -138,23 +155,26 @@ def _why_not(answer: CallAnswer, exposed: Exposed) -> str:
 
 
 def _refusal(denied: Denied, tool: str) -> str:
-    step = "" if denied.step is None else f" of step {denied.step}"
+    where = f" in {denied.book}" if denied.book else ""
+    if denied.step is not None:
+        where = f" of step {denied.step}"
     when = "" if denied.legal_at is None else f" It may be called from {moment(denied.legal_at)}."
     return (
         f"Refused: {denied.reason}.{when}\n"
-        f"Rule: {denied.rule}{step}. {tool} was not called, and nothing has changed."
+        f"Rule: {denied.rule}{where}. {tool} was not called, and nothing has changed."
     )
 
 
 def _waiting(needed: ApprovalNeeded, tool: str) -> str:
     people = " or ".join(needed.roles)
     return (
-        f"Awaiting approval: step {needed.approval_step} needs a person with the role {people} to "
+        f"Awaiting approval: {needed.approval_step} needs a person with the role {people} to "
         f"decide first. {tool} was not called yet.\n"
         f"Approval {needed.approval_id} is open until {moment(needed.expires_at)} and shows "
         f"exactly these arguments. A person decides with {how_to_decide(needed.approval_id)}.\n"
         f"Do not wait here: tell the user, and call workflow_status to see whether it was decided. "
-        f"Then call {tool} again with the same arguments; other arguments need a new approval."
+        f"Then call {tool} again with the same arguments: it goes through once. Other arguments "
+        "need a new approval."
     )
 
 

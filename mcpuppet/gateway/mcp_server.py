@@ -34,16 +34,11 @@ from mcpuppet import __version__
 from mcpuppet.errors import AuditError, InvalidInputError, MCPuppetError, StoreError
 from mcpuppet.gateway.answers import Result, act_answer, call_answer, failure
 from mcpuppet.gateway.handshake import INSTRUCTIONS
-from mcpuppet.gateway.meta_tools import MetaTools, session_answer
-from mcpuppet.gateway.surface import (
-    META_TOOLS,
-    START,
-    STATUS,
-    Listing,
-    Surface,
-    SurfaceKind,
-    surface_for,
-)
+from mcpuppet.gateway.meta_tools import MetaTools
+from mcpuppet.gateway.scene import Listing
+from mcpuppet.gateway.session_answer import session_answer
+from mcpuppet.gateway.surface import Surface, SurfaceKind, surface_for
+from mcpuppet.gateway.tool_names import META_TOOLS, START, STATUS
 from mcpuppet.session.decision import Denied
 from mcpuppet.settings import Settings
 from mcpuppet.views import CallAnswer
@@ -126,7 +121,7 @@ class ClientConnection:
     def attach(self, surface: Surface) -> None:
         """Give the connection what it answers from."""
         self._surface = surface
-        self._meta_tools = MetaTools(surface.workflows)
+        self._meta_tools = MetaTools(surface.workflows, surface.rules)
         self._attached.set()
 
     def close(self) -> None:
@@ -216,19 +211,19 @@ class ClientConnection:
             return await self._session(wait=None)
         wanted = arguments.get("arguments", {})
         answer = await self._govern(context, arguments["tool"], wanted)
-        return act_answer(answer, self._surface.exposed)
+        return act_answer(answer, self._surface.client)
 
     async def _direct_call(
         self, context: Context, name: str, arguments: Mapping[str, Any]
     ) -> Result:
         answer = await self._govern(context, name, arguments)
         refused = answer.decision if isinstance(answer.decision, Denied) else None
-        if refused and refused.rule == "unknown_tool" and self._surface.resolve(name) is None:
+        if refused and refused.rule == "unknown_tool" and self._surface.names.resolve(name) is None:
             # MCP 2025-11-25, server/tools, "Error Handling". It has been recorded as denied.
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
         definition = self._surface.definition(answer.tool)
         has_output_schema = definition is not None and "outputSchema" in definition.definition
-        return call_answer(answer, self._surface.exposed, has_output_schema)
+        return call_answer(answer, self._surface.client, has_output_schema)
 
     async def _govern(
         self, context: Context, name: str, arguments: Mapping[str, Any]
@@ -240,13 +235,15 @@ class ClientConnection:
             context.session.report_progress if "progressToken" in meta else None,
             meta,
         )
-        if answer.changed:
+        # What rules say of each tool that a pattern stands for is known only to the list itself.
+        by_tool = self._kind == "dynamic" and self._surface.rules is not None
+        if answer.changed or by_tool:
             await self._bring_up_to_date()
         return answer
 
     async def _session(self, wait: float | None) -> Result:
         outlook = await self._surface.outlook(self._kind, wait)
-        return session_answer(outlook, self._surface.session_id, self._surface.exposed)
+        return session_answer(outlook, self._surface.session_id, self._surface.client)
 
     # --- the client's list ----------------------------------------------------------------------
 

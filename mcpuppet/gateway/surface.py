@@ -1,16 +1,16 @@
 """What one client is shown: which tools, under which names, and where its session stands.
 
 Two surfaces, one enforcement: `dynamic` lists the calls that are legal now, `stable` lists every
-tool of the workflows that the client may start. Nothing here refuses a call: the orchestrator does,
-whatever was listed. Knows nothing of MCP's messages and connections; a tool's definition is JSON
-that passes through unchanged.
+tool of the workflows that the client may start and of the rules that govern it. Where tools outside
+all of them may be called too, both list what every configured server offers. Nothing here refuses a
+call: the orchestrator does, whatever was listed. Knows nothing of MCP's messages and connections; a
+tool's definition is JSON that passes through unchanged.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,21 +18,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from mcpuppet.errors import DownstreamUnavailableError, UnknownSessionError
+from mcpuppet.gateway.answers import Client
+from mcpuppet.gateway.scene import Listing, Outlook, Scene, next_change
+from mcpuppet.gateway.tool_names import ToolNames
 from mcpuppet.session.consequences import Progress
-from mcpuppet.session.decision import LegalCall
+from mcpuppet.session.decision import Books, LegalCall, unordered_call
 from mcpuppet.settings import AGENT
 from mcpuppet.settings import Surface as SurfaceSetting
 from mcpuppet.tool_servers import OnProgress, ToolDefinition
-from mcpuppet.views import CallAnswer, SessionView, legal_now, run_status, session_view
-from mcpuppet.workflow.compiler import CompiledWorkflow
+from mcpuppet.views import (
+    CallAnswer,
+    is_pattern,
+    legal_now,
+    session_view,
+)
+from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow
 
 if TYPE_CHECKING:
     # Importing it takes a third of a second, and a client's handshake must not wait for that.
     from mcpuppet.orchestrator import Orchestrator
-
-START, STATUS, ACT = "workflow_start", "workflow_status", "workflow_act"
-META_TOOLS = (START, STATUS, ACT)
-"""The tools that MCPuppet itself offers: always listed, first, and never renamed."""
 
 SurfaceKind = Literal["dynamic", "stable"]
 
@@ -56,8 +60,6 @@ a client that keeps its first list can work with that one, and with the other it
 holds for Claude Desktop (`claude-ai`, `local-agent-mode-…`), Codex, Gemini CLI, Goose and Zed.
 """
 
-_GLOB_CHARACTERS = frozenset("*?[")
-
 
 def surface_for(setting: SurfaceSetting, client: str | None) -> SurfaceKind:
     """Which surface a client gets; its name is its own claim, so this is never about safety."""
@@ -66,74 +68,6 @@ def surface_for(setting: SurfaceSetting, client: str | None) -> SurfaceKind:
     name = "-".join((client or "").casefold().split())
     known = any(name == one or name.startswith(f"{one}-") for one in CLIENTS_THAT_LIST_AGAIN)
     return "dynamic" if known else "stable"
-
-
-def exposed_names(tools: Iterable[str]) -> dict[str, str]:
-    """A name without the server for each `server.tool`, wherever it is the only one of that name.
-
-    Tools that collide, with each other or with a meta-tool, are all called `server__tool` instead,
-    and `server.tool` if even that is taken, so that no server can take over another one's name.
-    """
-    wanted = dict.fromkeys(tools, 0)
-    while True:
-        names = {tool: _spelling(tool, level) for tool, level in wanted.items()}
-        uses = Counter(names.values()) + Counter(META_TOOLS)
-        taken = [tool for tool, name in names.items() if uses[name] > 1 and wanted[tool] < 2]
-        if not taken:
-            return names
-        for tool in taken:
-            wanted[tool] += 1
-
-
-def _spelling(tool: str, level: int) -> str:
-    server, _, name = tool.partition(".")
-    return (name, f"{server}__{name}", tool)[level]
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The session at one moment, as far as a list or a status depends on it."""
-
-    session: Progress | None
-    """None while nothing has been recorded."""
-    legal: tuple[LegalCall, ...]
-    workflow: CompiledWorkflow | None
-    """The workflow of the run; without a run, the one that says which tools are always legal."""
-    running: bool
-
-    @property
-    def status(self) -> str:
-        return "idle" if self.session is None else run_status(self.session)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a client is listed, meta-tools not included.
-
-    `signature` is what has to differ for a client to be told to list again: names, and digests of
-    the definitions (None while the tool's server has not answered).
-    """
-
-    definitions: Mapping[str, Mapping[str, Any]]
-    """By full name; the JSON as the server gave it, under the name it is exposed by."""
-    signature: tuple[tuple[str, str | None], ...]
-    missing: Mapping[str, str] = field(default_factory=dict)
-    """Servers that could not be asked, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """Everything that a status tells."""
-
-    scene: Scene
-    view: SessionView | None
-    """None while nothing has been recorded."""
-    always: tuple[str, ...]
-    """Tools that are legal in every state, by full name."""
-    schemas: Mapping[str, Mapping[str, Any]]
-    """Input schemas by full name, of the tools whose servers have answered."""
-    missing: Mapping[str, str]
-    """Servers that could not be asked, and why."""
 
 
 class Surface:
@@ -152,11 +86,11 @@ class Surface:
         self.principal = principal
         self.who = orchestrator.settings.principal(principal)
         self._new_id = new_id
-        self._tools: dict[str, None] = {}
-        self._exposed: Mapping[str, str] = {}
-        self._full: Mapping[str, str] = {}
+        self.names = ToolNames()
         self._changes_at: datetime | None = None
-        self._meet(tool for one in self.workflows for tool in self._governed(one))
+        self.names.meet(tool for one in self.workflows for tool in self._governed(one))
+        if self.rules is not None:
+            self.names.meet(self._offered(self.rules.allow))
 
     @property
     def workflows(self) -> tuple[CompiledWorkflow, ...]:
@@ -164,32 +98,29 @@ class Surface:
         every = self.orchestrator.library.workflows.values()
         return tuple(one for one in every if self.who.may_start(one.name))
 
-    # --- names ----------------------------------------------------------------------------------
+    @property
+    def rules(self) -> CompiledRules | None:
+        """The rules file that a session of this client adopts."""
+        name = self.who.rules
+        return None if name is None else self.orchestrator.library.rules[name]
 
-    def exposed(self, tool: str) -> str:
-        """The name by which a client knows `server.tool`."""
-        return self._exposed.get(tool, tool)
-
-    def resolve(self, name: str) -> str | None:
-        """The full name of a tool a client may know, or None; `server.tool` is understood too."""
-        return self._full.get(name) or (name if name in self._exposed else None)
-
-    def _meet(self, tools: Iterable[str]) -> None:
-        """Name tools that were not known before. None is ever forgotten, so names do not flap."""
-        before = len(self._tools)
-        self._tools.update(dict.fromkeys(tools))
-        if len(self._tools) > before:
-            self._exposed = exposed_names(self._tools)
-            self._full = {name: tool for tool, name in self._exposed.items()}
+    @property
+    def client(self) -> Client:
+        """What answers to this client are worded by."""
+        return Client(self.names.exposed, bool(self.workflows))
 
     def _governed(self, workflow: CompiledWorkflow) -> Iterator[str]:
         yield from workflow.tools
         yield from self._always(workflow)
 
     def _always(self, workflow: CompiledWorkflow) -> Iterator[str]:
-        """The tools of `tools.always`: as written, or what the servers known by now offer."""
-        for pattern in workflow.always:
-            if not _GLOB_CHARACTERS & set(pattern):
+        """The tools of `tools.always`."""
+        return self._offered(workflow.always)
+
+    def _offered(self, patterns: Iterable[str]) -> Iterator[str]:
+        """Tools as written, and for patterns what the servers known by now offer."""
+        for pattern in patterns:
+            if not is_pattern(pattern):
                 yield pattern
                 continue
             for server in self._servers_of(pattern):
@@ -217,28 +148,71 @@ class Surface:
         known = None if self.session_id is None else await ledger.look(self.session_id)
         if known is not None and known.state.principal != self.principal:
             raise UnknownSessionError(known.session_id)
-        who = self.who.principal
-        if known is not None and known.run is not None:
-            due = (one for one in known.run.not_before.values() if one > known.source.now)
-            self._changes_at = min(due, default=None)
-            return Scene(known, legal_now(known, who), known.workflow, True)
-        self._changes_at = None
-        fresh = known is None or known.state.run is None
-        legal = self._first_legal() if fresh else ()
-        return Scene(known, legal, self._idle_workflow(), False)
+        following = self._rehearsed(known)
+        workflow = self._idle_workflow() if following.run is None else following.workflow
+        self._changes_at = next_change(following)
+        steps = (one for one in legal_now(following, self.who.principal) if one.step is not None)
+        free = {one.tool: one for one in self._unordered(following, workflow)}
+        return Scene(
+            session=known,
+            next=following,
+            legal=(*steps, *(one for one in free.values() if one.purpose == "free")),
+            always=tuple(tool for tool, one in free.items() if one.purpose == "always"),
+            workflow=workflow,
+        )
+
+    def _rehearsed(self, known: Progress | None) -> Progress:
+        """The session as the next call finds it; nothing of this is written."""
+        judge, who = self.orchestrator.judge, self.who.principal
+        following = Progress(
+            "" if known is None else known.session_id,
+            None if known is None else known.known,
+            None if known is None or known.state.run is None else known.workflow,
+            self.orchestrator.ledger.source() if known is None else known.source,
+            rules=None if known is None else known.rules,
+            reserved=None if known is None else known.reserved,
+        )
+        judge.open(following, who)
+        default = judge.default_workflow(who) if following.state.run is None else None
+        if default is not None:
+            following.start_run(default, dict(default.defaults), who.name)
+        return following
 
     def _idle_workflow(self) -> CompiledWorkflow | None:
         return self.orchestrator.judge.idle_workflow(self.who.principal)
 
-    def _first_legal(self) -> tuple[LegalCall, ...]:
-        """What is legal at once because the first call begins the default workflow."""
-        workflow = self.orchestrator.judge.default_workflow(self.who.principal)
-        if workflow is None:
-            return ()
-        rehearsal = Progress("", None, None, self.orchestrator.ledger.source())
-        rehearsal.open_session(self.principal, self.orchestrator.settings.hash)
-        rehearsal.start_run(workflow, dict(workflow.defaults), self.principal)
-        return legal_now(rehearsal, self.who.principal)
+    def _unordered(
+        self, following: Progress, workflow: CompiledWorkflow | None
+    ) -> Iterator[LegalCall]:
+        """The calls that no step orders now and that are legal for some arguments."""
+        rules = following.rules
+        unlisted = self.orchestrator.settings.unlisted
+        listed = {tool for one in self.workflows for tool in self._governed(one)}
+        always = () if workflow is None else workflow.always
+        for tool in dict.fromkeys(self._offered((*always, *self._freely(rules)))):
+            found = unordered_call(
+                Books(
+                    workflow,
+                    rules,
+                    unlisted,
+                    tool in listed,
+                    any(one.orders(tool) for one in self.workflows),
+                ),
+                following.state,
+                tool,
+                self.who.principal,
+                following.source.now,
+                following.reserved,
+            )
+            if found is not None:
+                yield found
+
+    def _freely(self, rules: CompiledRules | None) -> tuple[str, ...]:
+        """The tools, or patterns of tools, that may be called without any workflow's order."""
+        if rules is None:
+            return () if self.orchestrator.settings.unlisted == "deny" else ("*",)
+        refuses_others = rules.asks_otherwise is None and not rules.observes
+        return rules.allow if refuses_others else (*rules.allow, "*")
 
     async def start(self, workflow: str, inputs: Mapping[str, Any]) -> None:
         """Begin a run; raises what `Orchestrator.start_workflow` raises."""
@@ -256,7 +230,7 @@ class Surface:
         """Call a tool by the name it is exposed by; any other name is recorded as refused."""
         return await self.orchestrator.call_tool(
             self.session(),
-            self.resolve(name) or name,
+            self.names.resolve(name) or name,
             arguments,
             principal=self.principal,
             on_progress=on_progress,
@@ -289,14 +263,13 @@ class Surface:
         if wait is not None:
             missing = await self._reach(self._unknown(self._needed(kind, scene)), wait)
             scene = await self.scene()
-        always = tuple(self.always_legal(scene))
-        self._meet(always)
-        tools = (*(one.tool for one in scene.legal), *always)
+        tools = (*(one.tool for one in scene.legal), *scene.always)
+        self.names.meet(tools)
         found = ((tool, self.definition(tool)) for tool in tools)
         schemas = {tool: one.definition["inputSchema"] for tool, one in found if one is not None}
         known = scene.session
         view = None if known is None else session_view(known, self.who.principal)
-        return Outlook(scene, view, always, schemas, missing)
+        return Outlook(scene, view, schemas, missing)
 
     async def listing(self, kind: SurfaceKind, wait: float) -> Listing:
         """What is listed now, after waiting at most `wait` seconds for servers not asked before."""
@@ -313,7 +286,7 @@ class Surface:
 
     def _listing_of(self, kind: SurfaceKind, scene: Scene) -> Listing:
         tools = tuple(dict.fromkeys(self._listed(kind, scene)))
-        self._meet(tools)
+        self.names.meet(tools)
         found = {tool: self.definition(tool) for tool in tools}
         return Listing(
             definitions={
@@ -322,7 +295,7 @@ class Surface:
                 if one is not None
             },
             signature=tuple(
-                (self.exposed(tool), None if one is None else one.digest)
+                (self.names.exposed(tool), None if one is None else one.digest)
                 for tool, one in found.items()
             ),
         )
@@ -333,16 +306,19 @@ class Surface:
         return (self.orchestrator.servers.known_tools(server) or {}).get(name)
 
     def _renamed(self, tool: str, definition: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = self.exposed(tool)
+        name = self.names.exposed(tool)
         return definition if definition["name"] == name else {**definition, "name": name}
 
     def _listed(self, kind: SurfaceKind, scene: Scene) -> Iterator[str]:
         if kind == "dynamic":
-            yield from self.always_legal(scene)
+            yield from scene.always
             yield from (one.tool for one in scene.legal)
+            if scene.workflow is not None and scene.workflow.observes and scene.next.run:
+                yield from scene.workflow.tools  # whatever order it wants, it refuses nothing
             return
         for workflow in self._shown(kind, scene):
             yield from self._governed(workflow)
+        yield from self._offered(self._freely(scene.rules))
 
     def _shown(self, kind: SurfaceKind, scene: Scene) -> tuple[CompiledWorkflow, ...]:
         current = () if scene.workflow is None else (scene.workflow,)
@@ -352,23 +328,14 @@ class Surface:
         # A session may go on with a version of a workflow that is no longer on disk.
         return (*self.workflows, *(one for one in current if one.hash not in hashes))
 
-    def always_legal(self, scene: Scene) -> Iterator[str]:
-        """The tools of `tools.always` that are legal now: rules for a step or a policy go first."""
-        workflow = scene.workflow
-        if workflow is None:
-            return
-        for tool in self._always(workflow):
-            if tool in workflow.tools and scene.running:
-                continue
-            if scene.running or not workflow.policies.get(("", tool)):
-                yield tool
-
     def _needed(self, kind: SurfaceKind, scene: Scene) -> Iterator[str]:
         """The servers without which the list would have gaps."""
         for workflow in self._shown(kind, scene):
-            patterns = workflow.servers if kind == "stable" else workflow.always
-            for pattern in patterns:
+            whole = kind == "stable" or workflow.observes
+            for pattern in workflow.servers if whole else workflow.always:
                 yield from self._servers_of(pattern)
+        for pattern in self._freely(scene.rules):
+            yield from self._servers_of(pattern)
         for one in scene.legal:
             yield one.tool.partition(".")[0]
 

@@ -225,11 +225,16 @@ def test_the_json_form_has_stable_keys_and_rfc_3339_times(good: Path) -> None:
         "last_activity_at",
         "chain",
         "statement",
+        "rules",
+        "inputs",
         "runs",
         "calls",
         "violations",
+        "near_misses",
         "approvals",
+        "asks",
         "holds",
+        "facts",
         "figures",
     ]
     assert data["format"] == 1

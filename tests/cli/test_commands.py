@@ -12,6 +12,7 @@ from mcpuppet import __version__
 
 LOOKING = [
     ("sessions",),
+    ("sessions", "--would-deny"),
     ("show", "ses_1"),
     ("approvals",),
     ("user", "list"),
@@ -23,6 +24,7 @@ DECIDING = [
     ("deny", "apr_1", "--reason", "no"),
     ("cancel", "ses_1"),
     ("resolve", "call_1", "--happened"),
+    ("reopen", "ses_1", "--note", "she said so"),
 ]
 
 

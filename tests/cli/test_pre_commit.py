@@ -37,7 +37,7 @@ def test_a_hook_passes_on_the_shipped_workflows(
     hook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    files = sorted(one.as_posix() for one in Path("workflows").iterdir())
+    files = sorted(one.as_posix() for one in Path("workflows").glob("*.yaml"))
     assert all(re.search(hook["files"], one) for one in files)
     assert run(hook, *(files if hook.get("pass_filenames", True) else ())) == 0
 

@@ -17,7 +17,7 @@ SARIF = json.loads(
 )
 """The schema of OASIS, SARIF 2.1.0 with errata 01."""
 
-IDLE = 'policies: [{id: idle, call: "nobody.*", at_most: 1, per: run}]'
+IDLE = 'policies: [{id: idle, call: "nobody.*", at_most: 1, per: session}]'
 GOOD = "mcpuppet: 1\nworkflow: good\nversion: 1.0.0\nsteps:\n  only: {tool: bank.pay}\n"
 BAD = """mcpuppet: 1
 workflow: bad

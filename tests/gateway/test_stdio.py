@@ -20,7 +20,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from mcpuppet.audit.record import open_record
-from mcpuppet.gateway.surface import META_TOOLS
+from mcpuppet.gateway.tool_names import META_TOOLS
 from mcpuppet.session import events as e
 from mcpuppet.session.events import Event, event_from
 from mcpuppet.store.sqlite import SqliteStore

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from mcpuppet.gateway.surface import META_TOOLS, exposed_names, surface_for
+from mcpuppet.gateway.surface import surface_for
+from mcpuppet.gateway.tool_names import META_TOOLS, exposed_names
 
 
 @pytest.mark.parametrize(
