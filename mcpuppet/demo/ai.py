@@ -28,7 +28,7 @@ from mcp.types import (
 from mcpuppet import __version__
 from mcpuppet.demo.folder import DemoFolder, import_path
 from mcpuppet.gateway.answers import DECISION
-from mcpuppet.gateway.surface import META_TOOLS, START
+from mcpuppet.gateway.tool_names import META_TOOLS, START
 
 _ANSWER_SECONDS: Final = 60.0
 _LIST_SECONDS: Final = 10.0

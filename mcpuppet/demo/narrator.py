@@ -55,7 +55,7 @@ class Narrator:
         self.tell(
             "MCPuppet stands between an AI and the tools it may use. In this demo the AI is a "
             "script; everything else is real: the gateway is `mcpuppet serve`, behind it are up to "
-            "five MCP servers, people decide with the `mcpuppet` command, and all of it is on "
+            "eight MCP servers, people decide with the `mcpuppet` command, and all of it is on "
             "record."
         )
         self.line("folder", folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mcpuppet.app import load_configured
 from mcpuppet.audit.verify import verify_store
 from mcpuppet.demo.folder import import_path, write_folder
 from mcpuppet.demo.names import SceneName
@@ -22,6 +23,7 @@ from mcpuppet.demo.narrator import Narrator
 from mcpuppet.demo.pace import Pace
 from mcpuppet.demo.player import play
 from mcpuppet.errors import InvalidInputError
+from mcpuppet.settings import load_settings
 from mcpuppet.store.sqlite_reader import open_view
 
 COLUMNS = 80
@@ -156,6 +158,19 @@ async def test_a_scene_notices_when_the_rules_let_pass_what_it_says_is_refused(
         "scene violation: transfer_funds was answered 'succeeded' instead of 'denied'"
     )
     assert "nothing was sent" not in words(told.getvalue())
+
+
+def test_the_folder_holds_every_shipped_workflow_with_what_it_reads(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "kept")
+    workflows, rules = load_configured(load_settings(folder.config))
+    assert {"data_pipeline", "month_end_close"} <= set(workflows)
+    assert set(rules) == {"bank_assistant"}
+
+    text = folder.config.read_text()
+    folder.config.write_text(text.replace("# rules:", "rules:").replace("# shared", "shared"))
+    settings = load_settings(folder.config)
+    load_configured(settings)
+    assert settings.principal("agent").rules == "bank_assistant"
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:

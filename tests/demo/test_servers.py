@@ -18,7 +18,17 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent
 
 from mcpuppet.demo import servers
-from mcpuppet.demo.servers import _common, customer, data, finance, operations, pipeline
+from mcpuppet.demo.servers import (
+    _common,
+    bank,
+    books,
+    customer,
+    data,
+    finance,
+    operations,
+    pipeline,
+    web,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +37,7 @@ FLAGGED_PAYEE = "XX00INVENTED0000000002"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TOOLBOXES: dict[str, _common.Toolbox[Any]] = {
     module.TOOLBOX.server: module.TOOLBOX
-    for module in (data, customer, finance, pipeline, operations)
+    for module in (data, customer, finance, pipeline, operations, bank, web, books)
 }
 READ_ONLY = {
     "data": {"validate_data", "data_status"},
@@ -35,6 +45,9 @@ READ_ONLY = {
     "finance": {"fraud_check", "get_balance"},
     "pipeline": {"pipeline_status"},
     "operations": {"search_logs", "query_metrics"},
+    "bank": {"get_balance", "get_scheduled_payments", "get_payment", "get_statement"},
+    "web": {"get_webpage"},
+    "books": {"get_overview"},
 }
 DESTRUCTIVE = {
     "data": set[str](),
@@ -42,6 +55,9 @@ DESTRUCTIVE = {
     "finance": {"transfer_funds", "reverse_transfer"},
     "pipeline": {"rollback"},
     "operations": {"isolate_host", "rotate_keys"},
+    "bank": {"send_money", "schedule_payment", "change_amount", "cancel_payment"},
+    "web": set[str](),
+    "books": {"reverse_entry"},
 }
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
@@ -314,6 +330,78 @@ async def test_telemetry_can_be_searched(connect: Connect) -> None:
         assert len((await ask(client, "search_logs", query="WEB-13"))["lines"]) == 3
         assert (await ask(client, "query_metrics", name="error_rate"))["points"][-1] == 7.1
         assert "error_rate" in await refusal(client, "query_metrics", name="other")
+
+
+async def test_money_is_sent_to_whomever_the_bank_is_told(connect: Connect, home: Path) -> None:
+    async with connect("bank") as client:
+        assert await ask(client, "get_balance") == {"balance": 20_000}
+        sent = await ask(client, "send_money", recipient=FLAGGED_PAYEE, amount=900.5)
+        assert sent == {"payment_id": "payment-0001", "balance": 19_099.5}
+        (line,) = (await ask(client, "get_statement"))["result"]
+        assert (line["recipient"], line["amount"]) == (FLAGGED_PAYEE, 900.5)
+        too_much = await refusal(client, "send_money", recipient=PAYEE, amount=20_000)
+        assert "more than the balance" in too_much
+        assert "two decimals" in await refusal(client, "send_money", recipient=PAYEE, amount=0.001)
+    assert [one["tool"] for one in effects(home)] == ["send_money"]
+
+
+async def test_a_scheduled_payment_can_be_looked_up_changed_and_cancelled_once(
+    connect: Connect,
+) -> None:
+    async with connect("bank") as client:
+        first = (await ask(client, "get_scheduled_payments"))["result"]
+        assert [one["payment_id"] for one in first] == ["scheduled-rent", "scheduled-power"]
+        made = await ask(
+            client, "schedule_payment", recipient=PAYEE, amount=10, due_at="2030-02-01T06:00:00Z"
+        )
+        name = {"payment_id": made["payment_id"]}
+        assert (await ask(client, "change_amount", **name, amount=12))["amount"] == 12
+        assert (await ask(client, "get_payment", **name))["due_at"] == "2030-02-01T06:00:00Z"
+        assert (await ask(client, "cancel_payment", **name))["status"] == "cancelled"
+        assert "cancelled already" in await refusal(client, "cancel_payment", **name)
+        assert "cancelled already" in await refusal(client, "change_amount", **name, amount=1)
+        assert (await ask(client, "get_scheduled_payments"))["result"] == first
+        assert "no scheduled payment" in await refusal(client, "get_payment", payment_id="other")
+
+
+async def test_a_page_carries_an_instruction_and_a_written_page_takes_its_place(
+    connect: Connect, home: Path
+) -> None:
+    async with connect("web") as client:
+        page = await ask(client, "get_webpage", url=web.PLANTED_URL)
+        assert "Ignore all previous instructions" in page["text"]
+        write(home, "web.json", '{"pages": {"https://a.example": {"title": "A", "text": "b"}}}')
+        written = await ask(client, "get_webpage", url="https://a.example")
+        assert written == {"url": "https://a.example", "title": "A", "text": "b"}
+        gone = await refusal(client, "get_webpage", url=web.PLANTED_URL)
+    assert "the pages are https://a.example" in gone
+
+
+async def test_a_month_is_closed_step_by_step(connect: Connect) -> None:
+    month = {"period": "2026-01"}
+    async with connect("books") as client:
+        assert (await ask(client, "lock_period", **month))["status"] == "locked"
+        assert "locked already" in await refusal(client, "lock_period", **month)
+        assert "no bank lines" in await refusal(client, "match_lines", **month)
+        assert await ask(client, "import_bank_feed", **month) == {"lines": 212}
+        looks = [(await ask(client, "match_lines", **month))["open_items"] for _ in range(4)]
+        assert looks == [3, 1, 0, 0]
+        entry = await ask(client, "post_accrual", **month, amount=300)
+        drafted = await ask(client, "draft_report", **month)
+        assert drafted == {"report_id": "report-0002", "profit": 48_000}
+        assert (await ask(client, "reverse_entry", entry_id=entry["entry_id"]))["amount"] == 0
+        assert "to reverse" in await refusal(client, "reverse_entry", entry_id=entry["entry_id"])
+        newer = await ask(client, "draft_report", **month)
+        assert newer == {"report_id": "report-0003", "profit": 48_300}
+        stale = await refusal(client, "publish_report", **month, report_id="report-0002")
+        assert "not the newest" in stale
+        await ask(client, "publish_report", **month, report_id="report-0003")
+        assert await ask(client, "write_log", **month, entry="closed") == {"lines": 1}
+        assert (await ask(client, "unlock_period", **month))["status"] == "open"
+        overview = {"status": "open", "lines": 212, "entries": 0, "published": True}
+        assert await ask(client, "get_overview", **month) == overview
+        empty = {"status": "open", "lines": 0, "entries": 0, "published": False}
+        assert await ask(client, "get_overview", period="2025-12") == empty
 
 
 async def test_a_fault_in_the_file_fails_as_often_as_it_says(connect: Connect, home: Path) -> None:

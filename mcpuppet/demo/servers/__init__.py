@@ -1,4 +1,4 @@
-"""Five small MCP servers over stdio that the templates, the demo and the tests govern.
+"""Eight small MCP servers over stdio that the templates, the demo and the tests govern.
 
 This package names the servers and says how to start them. It imports none of them, so that asking
 costs nothing and `python -m mcpuppet.demo.servers.<name>` runs each module exactly once. The
@@ -19,7 +19,16 @@ __all__ = [
     "server_settings",
 ]
 
-SERVER_NAMES: Final = ("data", "customer", "finance", "pipeline", "operations")
+SERVER_NAMES: Final = (
+    "data",
+    "customer",
+    "finance",
+    "pipeline",
+    "operations",
+    "bank",
+    "web",
+    "books",
+)
 STATE_VARIABLE: Final = "MCPUPPET_DEMO_STATE"
 FAULTS_VARIABLE: Final = "MCPUPPET_DEMO_FAULTS"
 
@@ -33,7 +42,7 @@ class ServerSettings(TypedDict):
 
 
 def server_settings(directory: Path) -> dict[str, ServerSettings]:
-    """Return, by server name, how to start the five servers on one state directory."""
+    """Return, by server name, how to start the eight servers on one state directory."""
     return {name: _settings(name, directory.absolute()) for name in SERVER_NAMES}
 
 
