@@ -126,14 +126,15 @@ class Orchestrator:
         who: PrincipalSettings,
     ) -> SessionView:
         """Take in the inputs of the rules file that governs the principal's sessions."""
-        violations = self.library.rules[name].inputs.violations(dict(inputs))
-        if violations:
-            raise InvalidInputError(f"inputs of {name}: {'; '.join(violations)}")
 
         def declare(progress: Progress) -> None:
             self.judge.open(progress, who.principal)
             self._check_owner(progress, who.principal.name)
             _check_undeclared(progress, name)
+            assert progress.rules is not None
+            violations = progress.rules.inputs.violations(dict(inputs))
+            if violations:
+                raise InvalidInputError(f"inputs of {name}: {'; '.join(violations)}")
             progress.declare_inputs(inputs, who.principal.name)
 
         _, progress = await self.ledger.change(session_id or self._new_id("ses"), declare)

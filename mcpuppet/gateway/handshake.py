@@ -17,14 +17,14 @@ from mcpuppet import __version__
 from mcpuppet.gateway.streams import MAX_MESSAGE_BYTES, read_chunk, write_all
 
 INSTRUCTIONS = (
-    "MCPuppet governs the tools of this connection: a workflow says which call is legal when. "
-    "Begin with workflow_start, which lists the workflows and their inputs. After that only the "
-    "calls named under 'Legal now' work; every answer ends with them, and workflow_status shows "
-    "them with their input schemas. A refused call has done nothing: read its reason and do what "
-    "is legal instead. Approvals are given by people outside this conversation: when a call "
-    "answers that it awaits approval, tell the user, look at workflow_status later, and make the "
-    "same call with the same arguments again. If a tool you may call is not in your list, call it "
-    "through workflow_act."
+    "MCPuppet governs the tools of this connection: workflows and rules say which call is legal "
+    "when. workflow_start begins a workflow, or takes the inputs of the rules before your first "
+    "call, and lists them. Only the calls named under 'Legal now' work; every answer ends with "
+    "them, and workflow_status shows them with their input schemas. A refused call has done "
+    "nothing: read its reason and do what is legal instead. Approvals are given by people outside "
+    "this conversation: when a call answers that it awaits approval, tell the user, look at "
+    "workflow_status later, and make the same call with the same arguments again. If a tool you "
+    "may call is not in your list, call it through workflow_act."
 )
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """The protocol revisions that begin with a handshake; the newest is offered to all others."""
