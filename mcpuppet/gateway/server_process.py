@@ -36,6 +36,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 _EXIT_SECONDS = 2.0
 _TERMINATE_SECONDS = 1.0
+_CLOSED_INPUT = "it closed its input"
+"""What is noticed first of a process that ends while something is sent to it."""
 _LAST_WORDS_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _NOTIFY_SECONDS = 0.1
@@ -181,7 +183,7 @@ class MessageWriter:
             with anyio.move_on_after(patience):
                 await self._stream.send(line)
         except _STREAM_ENDED:
-            self._on_end("it closed its input")
+            self._on_end(_CLOSED_INPUT)
             raise anyio.BrokenResourceError from None
 
     async def aclose(self) -> None:
@@ -222,11 +224,13 @@ class ServerProcess:
 
     async def last_words(self) -> str:
         """Say how the connection ended, with the last line of stderr; waits at most 1 second."""
-        if self._fault:
+        if self._fault not in ("", _CLOSED_INPUT):
             return self._fault
         with anyio.move_on_after(_LAST_WORDS_SECONDS):
             await self._exited()
             await self._stderr_ended.wait()
+        if self._process.returncode is None and self._fault:
+            return self._fault
         return self.with_last_line(_how_it_ended(self._process.returncode))
 
     def with_last_line(self, sentence: str) -> str:
