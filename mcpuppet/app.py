@@ -6,20 +6,20 @@ import base64
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.errors import InvalidInputError
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import (
     Library,
     check_files,
     compile_files,
     compile_rules_files,
+    require_names,
     shared_tools,
 )
 from mcpuppet.orchestrator import Orchestrator
@@ -139,22 +139,5 @@ def load_configured(
     files = check_files(settings.workflows, Outside(servers=servers))
     workflows = compile_files(files, shared_tools(settings, files))
     rules = compile_rules_files(files)
-    default = settings.default_workflow
-    if default is not None and default not in workflows:
-        raise InvalidInputError(f"default_workflow {default!r} is not among {sorted(workflows)}")
-    _require_rules(settings.rules, "rules", rules)
-    for one in settings.principals.values():
-        name = one.principal.name
-        unknown = sorted((one.allowed_workflows or frozenset()) - set(workflows))
-        if unknown:
-            raise InvalidInputError(
-                f"principal {name!r} is allowed {unknown[0]!r}, "
-                f"which is not among {sorted(workflows)}"
-            )
-        _require_rules(one.rules, f"the rules of principal {name!r}:", rules)
+    require_names(settings, set(workflows), set(rules))
     return workflows, rules
-
-
-def _require_rules(name: str | None, where: str, rules: Mapping[str, CompiledRules]) -> None:
-    if name is not None and name not in rules:
-        raise InvalidInputError(f"{where} {name!r} is not among {sorted(rules)}")

@@ -147,6 +147,9 @@ class _Headless:
             return self._stopped("awaiting_approval", answer.reason, approvals=asked)
         if not answer.allowed:
             return self._stopped("denied", answer.reason)
+        if legal.purpose == "compensation" and answer.status != "succeeded":
+            reason = f"{legal.tool} did not undo {legal.step}: {answer.reason}"
+            return self._stopped(answer.run_status, reason)
         if answer.result is not None and legal.step is not None:
             self._results[legal.step] = answer.result
         return None

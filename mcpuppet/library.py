@@ -6,7 +6,7 @@ from there when the files on disk have moved on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,30 @@ def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[
                 words = f"{name} may use {tool} in {first} as well, and so pick the laxer rules"
                 place = file.parsed.document.place(path)
                 yield Finding(SHARED_TOOL, place, words, "if it is meant: shared_tools")
+
+
+def names_in(files: Iterable[WorkflowFile]) -> tuple[set[str], set[str]]:
+    """The names of the workflows and of the rules files, those with mistakes included."""
+    definitions = [file.parsed.definition for file in files]
+    workflows = {one.name for one in definitions if isinstance(one, WorkflowDefinition)}
+    return workflows, {one.name for one in definitions if isinstance(one, RulesDefinition)}
+
+
+def require_names(settings: Settings, workflows: Collection[str], rules: Collection[str]) -> None:
+    """Raise InvalidInputError if the settings name a workflow or rules file that is not there."""
+    _require(settings.default_workflow, "default_workflow", workflows)
+    _require(settings.rules, "rules", rules)
+    for one in settings.principals.values():
+        name = one.principal.name
+        for workflow in sorted(one.allowed_workflows or ()):
+            _require(workflow, f"allowed_workflows of principal {name!r}:", workflows)
+        _require(one.rules, f"rules of principal {name!r}:", rules)
+
+
+def _require(name: str | None, where: str, names: Collection[str]) -> None:
+    if name is not None and name not in names:
+        known = ", ".join(sorted(names)) or "none"
+        raise InvalidInputError(f"{where} {name!r} is not there; there are: {known}")
 
 
 def _governed_tools(

@@ -30,10 +30,10 @@ from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library
 from mcpuppet.people import People
 from mcpuppet.ruling import DefinitionNeeded, Judge, Known, ProvenanceNeeded, Request, Ruling
-from mcpuppet.session.call import Principal
+from mcpuppet.session.call import Principal, argument_fault
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import Allowed, Denied
-from mcpuppet.session.outcome import Outcome, Succeeded, Unknown
+from mcpuppet.session.outcome import Outcome, Succeeded, Unknown, recordable
 from mcpuppet.settings import AGENT, PrincipalSettings, Settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store
@@ -94,6 +94,9 @@ class Orchestrator:
         still active, and NotAuthorisedError for a workflow the principal may not start.
         """
         who = self.settings.principal(principal)
+        fault = argument_fault(inputs)
+        if fault is not None:
+            raise InvalidInputError(f"inputs of {workflow}: {fault}")
         await self.keep_books(who.principal)
         if workflow == who.rules:
             return await self._declare(workflow, inputs, session_id, who)
@@ -325,7 +328,9 @@ class Orchestrator:
         with anyio.CancelScope(shield=True):
             _, progress = await self.ledger.change(
                 session_id,
-                lambda progress: progress.call_ended(call_id, outcome, round(seconds, 6)),
+                lambda progress: progress.call_ended(
+                    call_id, recordable(outcome), round(seconds, 6)
+                ),
             )
         return progress
 
@@ -366,7 +371,7 @@ def _check_undeclared(progress: Progress, name: str) -> None:
     rules = progress.state.rules
     if rules is None or rules.name != name:
         raise InvalidInputError(f"session {progress.session_id} is not governed by {name}")
-    if progress.rules is not None and progress.rules.locks_inputs and progress.state.exposed:
+    if progress.state.exposed:
         raise InvalidInputError(
             f"the inputs of {name} are locked: a tool's result has been delivered in this session; "
             "only a person can open them again, with `mcpuppet reopen`"

@@ -141,7 +141,8 @@ class CallAnswer:
             case (ApprovalNeeded() as needed, _):
                 people = " or ".join(needed.roles)
                 why = f": {needed.why}" if needed.why else ""
-                return f"{needed.approval_step} needs a person ({people}) to decide first{why}"
+                verb = "need" if ", " in needed.approval_step else "needs"
+                return f"{needed.approval_step} {verb} a person ({people}) to decide first{why}"
             case (_, Failed(message=message) | Unknown(message=message)):
                 return message
             case _:
@@ -181,7 +182,7 @@ def legal_sentence(legal: tuple[LegalCall, ...], status: str) -> str:
 def _legal_name(one: LegalCall) -> str:
     if one.purpose == "compensation":
         return f"{one.tool} (undoes {one.step})"
-    name = f"every tool {one.tool}" if is_pattern(one.tool) else one.tool
+    name = f"every tool like {one.tool}" if is_pattern(one.tool) else one.tool
     return f"{name} (a person may have to agree)" if one.asks else name
 
 

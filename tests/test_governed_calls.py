@@ -71,7 +71,7 @@ async def test_a_call_is_made_once_after_a_person_for_each_policy_has_agreed(
         answer = await gateway.call_tool("s", "bank.pay", pay)
         assert answer.status == "awaiting_approval"
         assert answer.reason == (
-            "new-payee, cap needs a person (boss or owner) to decide first: "
+            "new-payee, cap need a person (boss or owner) to decide first: "
             "`args.to in facts.known || given(args.to)` cannot be told to hold: column 18: "
             "call bank.get first; args.n may come to at most 10 within 1d, and 0 is used already"
         )

@@ -53,6 +53,8 @@ class _Origins:
                 tools[event.call_id] = event.tool
             case e.CallSucceeded() | e.CallFailed():
                 tool = tools.get(event.call_id, "a tool")
+                if isinstance(event, e.CallFailed):
+                    self._found.append((f"first seen in an error of {tool}", event.message))
                 if event.result is not None:
                     self._found.append((f"first seen in the result of {tool}", event.result))
                 elif isinstance(event, e.CallSucceeded):
@@ -108,6 +110,6 @@ def _values(content: Any) -> Iterator[Any]:
         value = pending.pop()
         yield value
         if isinstance(value, Mapping):
-            pending.extend(value.values())
+            pending.extend((*value, *value.values()))
         elif isinstance(value, list):
             pending.extend(value)

@@ -16,9 +16,10 @@ from mcpuppet.cli.audit import audit
 from mcpuppet.cli.cancel import cancel
 from mcpuppet.cli.demo import demo
 from mcpuppet.cli.deny import deny
-from mcpuppet.cli.edge import CommandGroup
+from mcpuppet.cli.edge import UNUSABLE, CommandGroup
 from mcpuppet.cli.explain import explain
 from mcpuppet.cli.init import init
+from mcpuppet.cli.output import say
 from mcpuppet.cli.pin import pin
 from mcpuppet.cli.render import render
 from mcpuppet.cli.reopen import reopen
@@ -63,4 +64,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal or pipe that cannot show a character must not end a command halfway.
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="mcpuppet")
+    try:
+        app(prog_name="mcpuppet")
+    except OSError as error:  # of our own writing: commands make sentences of all others
+        say(f"error: the output cannot be written: {error.strerror or error}")
+        sys.exit(UNUSABLE)

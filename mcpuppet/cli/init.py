@@ -34,9 +34,6 @@ servers:
 # What an AI may do: every YAML file in these folders.
 workflows: [workflows]
 
-# The workflow that begins with the first call of a client that starts none.
-default_workflow: first_workflow
-
 # Where sessions and their audit trail are kept.
 store: mcpuppet.db
 
@@ -90,7 +87,7 @@ steps:
     tool: customer.create_account
     args: {{name: {{equals: inputs.name}}, email: {{equals: inputs.email}}}}
 
-# Rules on top of the order. They only refuse.
+# Rules on top of the order. They refuse a call, or ask a person about it; they never allow one.
 policies:
   - {{id: clerks-only, call: [check, open_account], roles: [clerk]}}
 """

@@ -130,15 +130,24 @@ async def _people(settings: Settings) -> Mapping[str, int] | None:
         return None
     async with open_desk(settings) as desk:
         users = await desk.store.users()
+    if not users:  # nobody has been added yet, as after `init`
+        return None
     return Counter(role for user in users if not user.disabled for role in user.roles)
 
 
 def _checked(paths: list[Path], around: _Around) -> _Checked:
-    from mcpuppet.library import check_files, shared_tools  # noqa: PLC0415 - as above
+    from mcpuppet.library import (  # noqa: PLC0415 - as above
+        check_files,
+        names_in,
+        require_names,
+        shared_tools,
+    )
 
     files = check_files(paths, around.outside)
     findings = [one for file in files for one in file.findings]
     if around.settings is not None:
+        # Only some of the configured files may be asked about: names count that any of them has.
+        require_names(around.settings, *names_in(check_files(around.settings.workflows)))
         findings.extend(shared_tools(around.settings, files))
     texts = {name: text for file in files for name, text in file.parsed.texts.items()}
     return _Checked(

@@ -63,7 +63,7 @@ class ToolNames:
         if is_pattern(server) or not alike:
             return tool
         bare = all(self._exposed[one] == one.partition(".")[2] for one in alike)
-        return name if bare else tool
+        return name if bare and name != "*" else tool
 
     def resolve(self, name: str) -> str | None:
         """The full name of a tool a client may know, or None; `server.tool` is understood too."""

@@ -32,17 +32,23 @@ class Call:
 
 
 def argument_fault(arguments: Mapping[str, Any]) -> str | None:
-    """Why arguments cannot be recorded, and so cannot be used; None for all that clients mean.
+    """Why arguments (or inputs) cannot be recorded, and so cannot be used; else None."""
+    fault = json_fault(arguments, MAX_ARGUMENT_DEPTH)
+    return None if fault is None else f"the arguments cannot be recorded: {fault}"
+
+
+def json_fault(content: Any, most_levels: int) -> str | None:
+    """Why a value is not JSON that can be recorded; None for all that programs mean.
 
     Found without recursion: deep nesting, numbers that JSON does not have, and whole numbers that
     take long to write out.
     """
-    pending: list[tuple[Any, int]] = [(arguments, 1)]
+    pending: list[tuple[Any, int]] = [(content, 1)]
     while pending:
         value, depth = pending.pop()
         if isinstance(value, (Mapping, list)):
-            if depth > MAX_ARGUMENT_DEPTH:
-                return f"the arguments are nested more than {MAX_ARGUMENT_DEPTH} levels deep"
+            if depth > most_levels:
+                return f"it is nested more than {most_levels} levels deep"
             inner = value.values() if isinstance(value, Mapping) else value
             pending.extend((one, depth + 1) for one in inner)
         elif isinstance(value, float) and not math.isfinite(value):
@@ -72,3 +78,19 @@ def canonical_json(content: Any) -> bytes:
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict)
+
+
+def comparable_json(value: Any) -> bytes:
+    """The canonical JSON of a value in which all that are equal are written alike.
+
+    1.0 is written as 1, and true is neither.
+    """
+    return canonical_json(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

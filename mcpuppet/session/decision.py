@@ -84,18 +84,53 @@ def govern(
     """Decide on one call under everything that governs the session; never raises."""
     reserved = reserved or Reserved()
     workflow, rules = books.workflow, books.rules
-    answer: Decision = Denied("no_run", f"{principal.name} may start no workflow")
+    answer: Decision = Denied("no_run", f"{principal.name} may start no workflow", unordered=True)
     if workflow is not None:
         answer = _answer(workflow, state, call, principal, now, reserved)
         if isinstance(answer, (Denied, ApprovalNeeded)) and workflow.observes:
             answer = observed_step(workflow, state, call, principal, now, reserved, answer)
         elif isinstance(answer, Allowed) and workflow.observes:
             answer = unasked(workflow, answer)
-    if isinstance(answer, Denied) and answer.rule in ("unlisted", "no_run"):
+    if isinstance(answer, Denied) and answer.unordered:
         answer = _free(books, state, call, answer)
     if isinstance(answer, Allowed) and rules is not None:
         answer = _also_under(rules, state, call, principal, now, reserved, answer, workflow)
+    if isinstance(answer, Denied) and answer.legal_at is not None and rules is not None:
+        answer = _legal_under_both(rules, state, call, principal, answer, answer.legal_at, reserved)
+    if isinstance(answer, ApprovalNeeded) and rules is not None and not rules.observes:
+        answer = _refused_by(rules, state, call, principal, now, reserved, answer)
     return settle_asks(state, answer, now)
+
+
+def _legal_under_both(
+    rules: CompiledRules,
+    state: SessionState,
+    call: Call,
+    principal: Principal,
+    denied: Denied,
+    legal_at: datetime,
+    reserved: Reserved,
+) -> Denied:
+    """The refusal of a workflow, with the moment from which the rules file has no objection too."""
+    found = _consult_rules(rules, state, call.tool, call, principal, legal_at, reserved)
+    if not found.objections or rules.observes or denied.book == rules.name:
+        return denied
+    return replace(denied, legal_at=found.refusals(rules.name, denied.step)[0].legal_at)
+
+
+def _refused_by(
+    rules: CompiledRules,
+    state: SessionState,
+    call: Call,
+    principal: Principal,
+    now: datetime,
+    reserved: Reserved,
+    needed: ApprovalNeeded,
+) -> ApprovalNeeded | Denied:
+    """The rules file's refusal, if it has one: nobody is asked about what is refused anyway."""
+    found = _consult_rules(rules, state, call.tool, call, principal, now, reserved)
+    refusals = found.refusals(rules.name, needed.step) if found.objections else []
+    return refusals[0] if refusals else needed
 
 
 def decide(
@@ -152,7 +187,7 @@ def _free(books: Books, state: SessionState, call: Call, refusal: Denied) -> Dec
         refusal = Denied("unlisted", reason, book=rules.name)
         return noted(allowed, refusal) if rules.observes else refusal
     ask = otherwise.ask
-    asked = Asked(otherwise.id, ask.roles, ask.lasts, reason, ())
+    asked = Asked(otherwise.id, ask.roles, ask.lasts, reason, (), rules.name)
     if rules.observes:
         return noted(allowed, Denied(otherwise.id, reason, book=rules.name))
     return replace(allowed, asks=(asked,))
@@ -400,8 +435,10 @@ def _best(refusals: list[Denied | ApprovalNeeded]) -> Denied | ApprovalNeeded | 
 def _unlisted(workflow: CompiledWorkflow, state: SessionState, tool: str) -> Denied:
     if state.active_run is not None:
         reason = f"no step of {workflow.name} uses the tool {tool}"
-        return Denied("unlisted", reason, book=workflow.name)
+        return Denied("unlisted", reason, book=workflow.name, unordered=True)
     ended = state.run
     if ended is not None:
-        return Denied("no_run", f"the run of {ended.workflow} is over ({ended.status})")
-    return Denied("no_run", "no run is active: start a workflow first")
+        return Denied(
+            "no_run", f"the run of {ended.workflow} is over ({ended.status})", unordered=True
+        )
+    return Denied("no_run", "no run is active: start a workflow first", unordered=True)

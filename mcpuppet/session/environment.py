@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from mcpuppet.session.call import Principal
+from mcpuppet.session.call import Principal, comparable_json
 from mcpuppet.session.state import FactState, RunState, SessionState
 from mcpuppet.workflow.compiled import CompiledWorkflow, Rulebook
 from mcpuppet.workflow.compiled_policy import CompiledFact
 from mcpuppet.workflow.expression import PartlyKnown, Unknown
-from mcpuppet.workflow.json_values import json_equal
 from mcpuppet.workflow.marking import (
     APPROVAL_STATUS_NAMES,
     ENDED,
@@ -40,7 +38,7 @@ class _Variables(dict[str, Any]):
     ) -> None:
         super().__init__(inputs=_inputs(book, state, run))
         if book.locks_inputs and state is not None:
-            self["given"] = partial(_is_given, state)
+            self["given"] = _Given(state.given)
         self._book = book
         self._state = state
         self._run = run
@@ -106,9 +104,17 @@ def _fact(fact: CompiledFact, known: FactState | None) -> Any:
     return list(known.values)
 
 
-def _is_given(state: SessionState, value: object) -> bool:
+class _Given:
     """Whether a value is, exactly, one that was declared before any result reached the model."""
-    return any(json_equal(value, one) for one in _leaves(state.given))
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        self._known: frozenset[bytes] | None = None
+
+    def __call__(self, value: object) -> bool:
+        if self._known is None:
+            self._known = frozenset(map(comparable_json, _leaves(self._given)))
+        return comparable_json(value) in self._known
 
 
 def _leaves(value: Any) -> Iterator[Any]:

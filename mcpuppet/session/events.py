@@ -131,6 +131,7 @@ class CallStarted:
     """The facts that its result is read for: `{"book", "fact", "key"}`."""
     agreed: tuple[str, ...] = ()
     """The policies that ask about this call and for which people have agreed."""
+    agreed_until: datetime | None = None
     would_have_denied: tuple[Mapping[str, Any], ...] = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
 
@@ -400,11 +401,18 @@ _TYPES: Mapping[str, type[Event]] = {one.__name__: one for one in typing.get_arg
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     name: tuple(field.name for field in dataclasses.fields(one)) for name, one in _TYPES.items()
 }
+
+
+def _form(hint: Any) -> str:
+    """The outermost type of a hint, as it is written: `tuple[str, ...]`, `datetime | None`."""
+    return str(hint).partition("[")[0].partition(" ")[0]
+
+
 _REVIVE: Mapping[str, Mapping[str, str]] = {
     name: {
-        field.name: field.type.partition("[")[0]
+        field.name: _form(field.type)
         for field in dataclasses.fields(one)
-        if str(field.type).partition("[")[0] in ("datetime", "tuple")
+        if _form(field.type) in ("datetime", "tuple")
     }
     for name, one in _TYPES.items()
 }
@@ -438,7 +446,7 @@ def event_from(kind: str, data: Mapping[str, Any]) -> Event:
 
 def _revived(kind: str | None, value: Any) -> Any:
     if kind == "datetime":
-        return time_from(value)
+        return None if value is None else time_from(value)
     return tuple(value) if kind == "tuple" else value
 
 

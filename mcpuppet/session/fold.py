@@ -182,6 +182,7 @@ def _call_started(state: SessionState, event: e.CallStarted, at: datetime) -> Se
     )
     state = replace(state, calls=_with(state.calls, **{event.call_id: call}))
     if event.purpose == "step" and event.step is not None:
+        state = _without_locks_of_last_attempt(state, _run(state).current.get(event.step))
         state = replace(state, run=_step_started(_run(state), event.step, event, at))
     if event.uses:
         state = with_uses(state, event.uses)
@@ -199,6 +200,14 @@ def _noticed(state: SessionState, call: OpenCall, event: str, at: datetime) -> S
     return state
 
 
+def _without_locks_of_last_attempt(state: SessionState, last: StepCall | None) -> SessionState:
+    """A new attempt takes over what an earlier one of unknown outcome still holds."""
+    known = None if last is None else state.calls.get(last.call_id)
+    if known is None or not known.locks:
+        return state
+    return replace(state, calls=_with(state.calls, **{known.call_id: replace(known, locks=())}))
+
+
 def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) -> RunState:
     run = _move(run, step, "start", at, "call")
     attempt = f"attempt:{step}"
@@ -207,7 +216,7 @@ def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) 
         for name, one in run.approvals.items()
         if one.approval_id in event.grants
     }
-    current = StepCall(event.call_id, event.tool, event.digest, event.agreed)
+    current = StepCall(event.call_id, event.tool, event.digest, event.agreed, event.agreed_until)
     return replace(
         run,
         counters=_with(run.counters, **{attempt: run.count(attempt) + 1}),
@@ -278,19 +287,6 @@ def _step_returned(run: RunState, event: e.StepReturned, at: datetime) -> RunSta
         held=_without(run.held, [event.step]),
         not_before=_with(run.not_before, **{event.step: event.not_before}),
     )
-
-
-def _step_returned_and_unlocked(
-    state: SessionState, event: e.StepReturned, at: datetime
-) -> SessionState:
-    """The call that comes next takes over what an earlier one of unknown outcome still holds."""
-    run = _run(state)
-    state = replace(state, run=_step_returned(run, event, at))
-    current = run.current.get(event.step)
-    known = None if current is None else state.calls.get(current.call_id)
-    if known is None or not known.locks:
-        return state
-    return replace(state, calls=_with(state.calls, **{known.call_id: replace(known, locks=())}))
 
 
 def _fact_learned(state: SessionState, event: e.FactLearned, at: datetime) -> SessionState:
@@ -518,7 +514,7 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.FactLearned: _fact_learned,
     e.StepSucceeded: _on_run(_step_succeeded),
     e.StepFailed: _on_run(_step_failed),
-    e.StepReturned: _step_returned_and_unlocked,
+    e.StepReturned: _on_run(_step_returned),
     e.StepHeld: _on_run(_untimed(_step_held)),
     e.StepReleased: _on_run(_untimed(_step_released)),
     e.StepSkipped: _on_run(_step_skipped),

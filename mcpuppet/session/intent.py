@@ -51,6 +51,7 @@ def start_call(
             forgets=noticed.forgets,
             feeds=tuple(noticed.feeds),
             agreed=decision.agreed,
+            agreed_until=decision.agreed_until,
             would_have_denied=decision.would_have_denied,
         )
     )

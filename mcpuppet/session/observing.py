@@ -47,7 +47,7 @@ def observed_step(
     if isinstance(refusal, ApprovalNeeded):
         reason = f"step {refusal.approval_step} waits for a person to decide"
         refusal = Denied("approval", reason, refusal.step, book=workflow.name)
-    if refusal.rule in ("unlisted", "no_run"):
+    if refusal.unordered:
         return refusal
     run = state.active_run
     pending = [

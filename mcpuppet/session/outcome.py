@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
+
+from mcpuppet.session.call import json_fault
+
+MOST_LEVELS = 100
+"""How deeply a result may be nested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,20 @@ def result_value(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"text": "\n".join(texts)} if parsed is None else parsed
 
 
+def recordable(outcome: Outcome) -> Outcome:
+    """The outcome as it can be written down: a result that is no JSON is not kept.
+
+    The call did happen, so it is not one that can be made again without a thought.
+    """
+    result = None if isinstance(outcome, Unknown) else outcome.result
+    fault = None if result is None else json_fault(result, MOST_LEVELS)
+    if fault is None:
+        return outcome
+    if isinstance(outcome, Failed):
+        return replace(outcome, result=None)
+    return Failed("invalid_result", f"it answered, but the result cannot be recorded: {fault}")
+
+
 def error_text(result: Mapping[str, Any]) -> str:
     """Return the first text of a result that reports an error, as the tool wrote it."""
     return next(iter(_texts(result)), "the tool reported an error and gave no text")
@@ -84,7 +103,7 @@ def _json_object(text: str) -> dict[str, Any] | None:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and json_fault(value, MOST_LEVELS) is None else None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,8 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from mcpuppet.session.amounts import amount_of, amount_text, total
-from mcpuppet.session.call import Call, Principal, digest_of
+from mcpuppet.session.call import Call, Principal, comparable_json
 from mcpuppet.session.reservations import (
+    LockHolder,
     Reserved,
     Use,
     first_moment_within,
@@ -122,7 +124,7 @@ def _asked(policy: CompiledPolicy, situation: Situation, reason: str) -> Asked:
     ask = policy.ask
     assert ask is not None
     shown = () if situation.call is None else tuple(_shown(ask.show, situation))
-    return Asked(policy.id, ask.roles, ask.lasts, reason, shown)
+    return Asked(policy.id, ask.roles, ask.lasts, reason, shown, situation.book.name)
 
 
 def _shown(show: Iterable[Expression], situation: Situation) -> Iterable[tuple[str, Any]]:
@@ -157,7 +159,9 @@ def _reserve(
             )
         )
     elif policy.kind == "mutex" and policy.scope != "run" and objection is None:
-        found.locks.append(lock_key(situation.book.name, policy, situation.tool))
+        key = lock_key(situation.book.name, policy, situation.tool)
+        if key not in found.locks:
+            found.locks.append(key)
 
 
 # --- events -------------------------------------------------------------------------------------
@@ -231,17 +235,8 @@ def _marked_at(policy: CompiledPolicy, situation: Situation) -> datetime | None:
 
 def same_digest(policy: CompiledPolicy, arguments: Mapping[str, Any]) -> str:
     """What makes two calls the same for a policy: the named arguments, missing ones as missing."""
-    values = [[name, _plain(arguments[name])] for name in policy.same if name in arguments]
-    return digest_of(values)[:32]
-
-
-def _plain(value: Any) -> Any:
-    """A value in the one spelling of all that are equal to it: 1.0 is 1, and true is neither."""
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    values = [[name, arguments[name]] for name in policy.same if name in arguments]
+    return hashlib.sha256(comparable_json(values)).hexdigest()[:32]
 
 
 def _one_of(policy: CompiledPolicy) -> str:
@@ -258,6 +253,8 @@ def _for_same(policy: CompiledPolicy) -> str:
 def _limit(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     limit = policy.limit
     assert limit is not None
+    if situation.call is None and policy.ask is not None and limit.amount is not None:
+        return Objection("a person may have to agree")
     try:
         amount = _amount(policy, situation)
     except ValueError as error:
@@ -364,9 +361,19 @@ def _lock(policy: CompiledPolicy, situation: Situation) -> Objection | None:
     is_own = holder.session_id == state.session_id
     if is_own and (key, holder.call_id) not in state.locks:
         return None  # it has ended in this very change
+    if is_own and _is_own_retry(situation, holder):
+        return None
     where = "of this session" if is_own else "elsewhere"
     names = ", ".join(policy.words)
     return Objection(f"only one of {names} may run at a time; one {where} has not ended yet")
+
+
+def _is_own_retry(situation: Situation, holder: LockHolder) -> bool:
+    """Whether the lock is held by an earlier attempt of the very step, whose end is not known."""
+    if situation.run is None or situation.step is None:
+        return False
+    last = situation.run.current.get(situation.step.id)
+    return last is not None and last.call_id == holder.call_id
 
 
 def _only_exempt_run(policy: CompiledPolicy, situation: Situation, run: RunState) -> bool:

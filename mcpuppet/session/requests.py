@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from mcpuppet.session.state import AskState, SessionState
+from mcpuppet.session.state import AskState, SessionState, StepCall
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, AskNeeded, Decision, Denied
 
 MOST_OPEN = 20
@@ -21,14 +21,17 @@ def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decisio
     if not isinstance(answer, Allowed) or not answer.asks:
         return answer
     wanted = {one.policy for one in answer.asks}
-    if _is_retry_of_agreed(state, answer, wanted):
-        return replace(answer, asks=(), agreed=tuple(sorted(wanted)))
+    agreed = _agreed_for_retry(state, answer, wanted, now)
+    if agreed is not None:
+        policies = tuple(sorted(wanted))
+        return replace(answer, asks=(), agreed=policies, agreed_until=agreed.agreed_until)
     ask = _request_for(state, answer.digest, wanted, now)
     if ask is None:
         return _ask(state, answer)
     if ask.status == "rejected":
-        policy = next(iter(ask.policies))
-        return Denied(policy, f"a person said no: {ask.reason}", answer.step, None, answer.verdicts)
+        asked = next(one for one in answer.asks if one.policy in ask.policies)
+        reason = f"a person said no: {ask.reason}"
+        return Denied(asked.policy, reason, answer.step, None, answer.verdicts, asked.book)
     if ask.status == "open":
         return ApprovalNeeded(
             answer.step,
@@ -41,16 +44,26 @@ def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decisio
             why_asked(answer),
         )
     grants = (*answer.grants, ask.approval_id)
-    return replace(answer, asks=(), grants=grants, agreed=tuple(sorted(wanted)))
+    return replace(
+        answer,
+        asks=(),
+        grants=grants,
+        agreed=tuple(sorted(wanted)),
+        agreed_until=ask.expires_at,
+    )
 
 
-def _is_retry_of_agreed(state: SessionState, answer: Allowed, wanted: set[str]) -> bool:
-    """Whether this is another attempt of a step's very call that people have agreed to."""
+def _agreed_for_retry(
+    state: SessionState, answer: Allowed, wanted: set[str], now: datetime
+) -> StepCall | None:
+    """The last attempt of a step, if this is another one of the very call people agreed to."""
     run = state.active_run
     if run is None or answer.step is None or answer.attempt < 2:
-        return False
+        return None
     last = run.current.get(answer.step)
-    return last is not None and last.digest == answer.digest and wanted <= set(last.agreed)
+    if last is None or last.agreed_until is None or now >= last.agreed_until:
+        return None
+    return last if last.digest == answer.digest and wanted <= set(last.agreed) else None
 
 
 def _request_for(
@@ -73,9 +86,9 @@ def _request_for(
 def _ask(state: SessionState, answer: Allowed) -> Decision:
     waiting = sum(one.status == "open" for one in state.asks.values())
     if waiting >= MOST_OPEN:
-        first = answer.asks[0].policy
+        first = answer.asks[0]
         reason = f"people have {waiting} calls of this session to decide on already"
-        return Denied(first, reason, answer.step, None, answer.verdicts)
+        return Denied(first.policy, reason, answer.step, None, answer.verdicts, first.book)
     return AskNeeded(answer.step, answer.digest, answer.asks, answer.verdicts)
 
 

@@ -130,6 +130,7 @@ class StepCall:
     digest: str = ""
     agreed: tuple[str, ...] = ()
     """The policies that ask about it and for which people have agreed: good for its retries too."""
+    agreed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

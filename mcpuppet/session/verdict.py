@@ -40,6 +40,8 @@ class Asked:
     reason: str
     show: tuple[tuple[str, Any], ...]
     """(expression, value) pairs that the person is shown first."""
+    book: str = ""
+    """The workflow or rules file whose policy it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Allowed:
     asks: tuple[Asked, ...] = ()
     agreed: tuple[str, ...] = ()
     """The policies that ask about this call and for which people have agreed."""
+    agreed_until: datetime | None = None
+    """How long their word is good for retries of the call."""
     would_have_denied: Verdicts = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
 
@@ -73,6 +77,8 @@ class Denied:
     verdicts: Verdicts = ()
     book: str = ""
     """The workflow or rules file whose rule it is; empty for those of the gateway itself."""
+    unordered: bool = False
+    """Whether the workflow has nothing to say about the tool, and others may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,9 +122,8 @@ class User:
 class UseClaim:
     """Count `amount` under `key`, if it and the uses after `since` come to no more than `at_most`.
 
-    `since` is None for a key that counts for ever. One key always has the same length of window:
-    uses that are outside of one claim's window are kept for no other. Uses after `at` count, for
-    clocks can be set back. With `at_most` None the claim is never refused, as when a person
+    `since` is None for a key that counts for ever. Uses after `at` count, for clocks can be set
+    back. With `at_most` None the claim is never refused, as when a person
     approved going over. ValueError: `amount` cannot be counted (see `require_amount`),
     `at_most` is not finite, or the use would be outside its own window.
     """

@@ -4,9 +4,8 @@ Owns how a claim is compared with what is stored and written beside it. The writ
 makes the two one step: whoever else claims the same comes wholly before or after. Deliberately does
 not know which rules ask for claims, nor what to do when one is refused.
 
-Nothing here is part of the audit trail. A windowed key's uses are deleted when they are outside the
-window of a later claim, and a key that counts for ever is one row. Those of a key that is never
-claimed again stay: fewer bytes than the record that each was written with.
+Nothing here is part of the audit trail. A use is a row as long as the store lives, so that the rows
+are never more than the records they were written with; a key that counts for ever is one row.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from mcpuppet.session import amounts
 from mcpuppet.store.protocol import LockClaim, LockHolder, Reservations, Use, UseClaim
 from mcpuppet.store.sqlite_reader import from_micros, to_micros
 
-_PRUNE = "DELETE FROM counted_use WHERE key=? AND at<=?"
-_COUNT = "SELECT count(*) FROM counted_use WHERE key=?"
+_COUNT = "SELECT count(*) FROM counted_use WHERE key=? AND at>?"
 # Uses of 1, which there can be thousands of, are only counted. The others come as one text: many
 # rows would cost several times as much.
 _OTHER_AMOUNTS = (
     "SELECT coalesce(group_concat(amount, ' '), '')"
-    " FROM counted_use INDEXED BY counted_use_other WHERE key=? AND amount<>'1'"
+    " FROM counted_use INDEXED BY counted_use_other WHERE key=? AND at>? AND amount<>'1'"
 )
 _ADD_USE = (
     "INSERT INTO counted_use(key, at, n, amount) SELECT ?1, ?2, coalesce(max(n), 0) + 1, ?3"
@@ -90,11 +88,11 @@ def _granted(connection: apsw.Connection, session_id: str, wanted: UseClaim | Lo
 
 
 def _counted_in_window(connection: apsw.Connection, wanted: UseClaim, since: datetime) -> bool:
-    # What is left after this is in the window, also what lies after `at`: a clock that was set back
-    # must not free what was used.
-    connection.execute(_PRUNE, (wanted.key, to_micros(since)))
+    # What lies after `at` counts too: a clock that was set back must not free what was used. Nor is
+    # a use that is outside of this window ever deleted: another clock, or an older file with a
+    # longer period, may still count it.
     if wanted.at_most is not None:
-        used = _sum_of_window(connection, wanted.key)
+        used = _sum_of_window(connection, wanted.key, since)
         if amounts.total((used, wanted.amount)) > wanted.at_most:
             return False
     use = (wanted.key, to_micros(wanted.at), amounts.amount_text(wanted.amount))
@@ -102,9 +100,9 @@ def _counted_in_window(connection: apsw.Connection, wanted: UseClaim, since: dat
     return True
 
 
-def _sum_of_window(connection: apsw.Connection, key: str) -> Decimal:
-    ((uses,),) = _rows(connection, _COUNT, key)
-    ((text,),) = _rows(connection, _OTHER_AMOUNTS, key)
+def _sum_of_window(connection: apsw.Connection, key: str, since: datetime) -> Decimal:
+    ((uses,),) = _rows(connection, _COUNT, key, to_micros(since))
+    ((text,),) = _rows(connection, _OTHER_AMOUNTS, key, to_micros(since))
     others = [Decimal(amount) for amount in text.split()]
     return amounts.total((*others, Decimal(uses - len(others))))
 

@@ -91,7 +91,7 @@ CREATE TABLE counted_use(
   amount TEXT NOT NULL,
   PRIMARY KEY(key, at, n)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX counted_use_other ON counted_use(key, amount) WHERE amount<>'1';
+CREATE INDEX counted_use_other ON counted_use(key, at, amount) WHERE amount<>'1';
 
 -- The keys that count for ever: the total of their uses and the time of the last.
 CREATE TABLE counted_total(

@@ -19,8 +19,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
@@ -155,14 +157,24 @@ Schema = Annotated[
     BeforeValidator(_check_schema),
     WithJsonSchema({"type": ["object", "boolean"]}),
 ]
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-PolicyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-ToolPattern = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,64}\.[A-Za-z0-9_.*?\[\]!-]{1,128}$")
-]
-"""A tool name in which `*`, `?` and `[…]` stand for what they stand for in file names."""
+_IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
+_DASHED = r"^[a-z][a-z0-9_-]{0,63}$"
+_TOOL_PATTERN = r"^[A-Za-z0-9_*?\[\]!-]{1,64}\.[A-Za-z0-9_.*?\[\]!-]{1,128}$"
 _TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_.-]{1,128}$"
+_VERSION = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$"
+PATTERN_WORDS = {
+    _IDENTIFIER: "a name: a small letter, then small letters, digits and `_`",
+    _DASHED: "a name: a small letter, then small letters, digits, `_` and `-`",
+    _TOOL_PATTERN: "`server.tool`, where `*` may stand for any text: `bank.*`, `*.*`",
+    _TOOL_NAME: "`server.tool`",
+    _VERSION: "a version: three numbers, as in `1.0.0`",
+}
+"""What the patterns of names ask for, in words."""
+Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+PolicyId = Annotated[str, Field(pattern=_DASHED)]
+RoleName = Annotated[str, Field(pattern=_DASHED)]
+ToolPattern = Annotated[str, Field(pattern=_TOOL_PATTERN)]
+"""A tool name in which `*`, `?` and `[…]` stand for what they stand for in file names."""
 ToolName = Annotated[str, Field(pattern=_TOOL_NAME)]
 Roles = Annotated[list[RoleName], Field(min_length=1)]
 Names = Annotated[
@@ -174,7 +186,9 @@ Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 class Section(BaseModel):
     """Base of every part of a file: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+    )
 
 
 class Needs(Section):
@@ -279,10 +293,9 @@ class Equals(Section):
     """An expression over `inputs` and the results of earlier steps."""
 
 
-def _argument_rule(value: object) -> object:
-    if isinstance(value, Mapping) and "equals" in value:
-        return Equals.model_validate(value)
-    return value
+def _argument_rule(value: object) -> str:
+    equals = isinstance(value, Equals) or (isinstance(value, Mapping) and "equals" in value)
+    return "an equals" if equals else "a schema"  # no key of a file looks like these
 
 
 _ARGUMENT_SCHEMA: dict[str, Any] = {
@@ -291,7 +304,9 @@ _ARGUMENT_SCHEMA: dict[str, Any] = {
     "else": {"type": ["object", "boolean"]},
 }
 ArgumentRule = Annotated[
-    Equals | Schema, BeforeValidator(_argument_rule), WithJsonSchema(_ARGUMENT_SCHEMA)
+    Annotated[Equals, Tag("an equals")] | Annotated[Schema, Tag("a schema")],
+    Discriminator(_argument_rule),
+    WithJsonSchema(_ARGUMENT_SCHEMA),
 ]
 
 
@@ -486,8 +501,15 @@ OpeningHours = Annotated[
 
 
 def _check_period(value: object) -> object:
-    if value not in ("run", "session", "user"):
+    if value in ("run", "session", "user"):
+        return value
+    try:
         parse_duration(value)
+    except PydanticCustomError as error:
+        help = "`run`, `session`, `user`, or a period such as 1h or 1d"
+        raise PydanticCustomError(
+            "bad_duration", "{problem}", {"problem": error.message(), "help": help}
+        ) from error
     return value
 
 
@@ -637,7 +659,7 @@ class SharedTools(Section):
     """Named sets of tools; the name may stand wherever a tool may."""
 
 
-Version = Annotated[str, Field(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")]
+Version = Annotated[str, Field(pattern=_VERSION)]
 
 
 class Governed(Section):

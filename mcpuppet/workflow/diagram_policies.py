@@ -44,12 +44,18 @@ def subject_of(name: str, step: Step) -> Subject:
 
 
 def limits(definition: Definition, policy: Policy, subject: Subject) -> bool:
-    """Whether a policy limits a step or tools; a word without a dot names a step or a tool set."""
+    """Whether a policy limits a step or tools; a word without a dot names a step or a tool set.
+
+    Tools alone are those of undo calls: only a policy that names them exactly limits them.
+    """
+    words = expand_sets(policy.call, definition.tools.sets)
+    if not subject.name:
+        return any(tool in words for tool in subject.tools)
     return any(
         any(fnmatchcase(tool, word) for tool in subject.tools)
         if "." in word
         else word == subject.name
-        for word in expand_sets(policy.call, definition.tools.sets)
+        for word in words
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mcpuppet.workflow.definition import PATTERN_WORDS
 from mcpuppet.workflow.findings import (
     BAD_DURATION,
     BAD_EXPRESSION,
@@ -38,6 +39,15 @@ _CODES: Mapping[str, Code] = {
     "bad_schema": BAD_SCHEMA,
 }
 _DURATION_HELP = "a whole number and a unit: 500ms, 30s, 5m, 4h or 2d"
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping"),
+    "list_type": "a list",
+    "string_type": "text",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+}
+"""What would have been accepted, in the words of people who write files."""
 _MAX_COMPARED = 100
 """Comparing words is slow, and a key may be as long as a file."""
 
@@ -66,10 +76,11 @@ def _findings(
 
 def _finding(document: Document, model: type[BaseModel], error: Any) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
-    path = _data_path(document.data, error["loc"])
+    is_key = error["loc"][-1:] == ("[key]",)  # pydantic's mark: the key itself is wrong
+    path = _data_path(document.data, error["loc"], keep_last=is_key or kind == "missing")
     code = _CODES.get(kind, WRONG_TYPE)
     where = _named(path)
-    if error["loc"][-1:] == ("[key]",):  # pydantic's mark: the key itself is wrong, not its value
+    if is_key:
         return Finding(
             code, document.key_place(path[:-1]), f"{_named(path[:-1])}: {_sentence(error)}"
         )
@@ -85,14 +96,20 @@ def _finding(document: Document, model: type[BaseModel], error: Any) -> Finding:
         place = document.place((*path, *context["path"]))
         return Finding(code, place, f"{where}: {context['problem']}")
     if kind == "bad_duration":
-        return Finding(code, document.place(path), f"{where}: {error['msg']}", _DURATION_HELP)
+        help = context.get("help", _DURATION_HELP)
+        return Finding(code, document.place(path), f"{where}: {error['msg']}", help)
     return Finding(code, document.place(path), f"{where}: {_sentence(error)}")
 
 
 def _sentence(error: Any) -> str:
+    expected = _EXPECTED.get(error["type"])
+    if expected is not None:
+        return f"expected {expected}, found {brief(error['input'])}"
     message: str = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
-        return f"{brief(error['input'])} does not match {error['ctx']['pattern']}"
+        words = PATTERN_WORDS.get(error["ctx"]["pattern"])
+        shape = f"match {error['ctx']['pattern']}" if words is None else f"have the form of {words}"
+        return f"{brief(error['input'])} does not {shape}"
     if message != error["msg"]:
         return f"expected {message}, found {brief(error['input'])}"
     return message[:1].lower() + message[1:]
@@ -124,10 +141,11 @@ def _unknown_key(document: Document, model: type[BaseModel], path: Path) -> Find
     return Finding(UNKNOWN_KEY, document.key_place(path), message, hint)
 
 
-def _data_path(data: Any, loc: tuple[str | int, ...]) -> Path:
+def _data_path(data: Any, loc: tuple[str | int, ...], *, keep_last: bool = False) -> Path:
     """Drop what pydantic adds to a location: union members and validator names.
 
-    Such a part names no entry of the data. The last part is kept, as it may name a missing key.
+    Such a part names no entry of the data. The name of a missing key does not either, and is kept
+    where it is the last.
     """
     path: list[str | int] = []
     for position, part in enumerate(loc):
@@ -137,7 +155,7 @@ def _data_path(data: Any, loc: tuple[str | int, ...]) -> Path:
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             path.append(part)
             data = data[part]
-        elif isinstance(data, dict) and position == len(loc) - 1:
+        elif keep_last and isinstance(data, dict) and position == len(loc) - 1:
             path.append(part)
     return tuple(path)
 

@@ -125,3 +125,7 @@ async def test_a_client_of_it_is_allowed_the_first_step_and_refused_the_last(
 
 def words_of(result: Any) -> str:
     return " ".join(one.text for one in result.content if one.type == "text")
+
+
+def test_no_setting_promises_a_run_that_would_need_inputs(begun: Path) -> None:
+    assert "default_workflow" not in yaml.safe_load((begun / "mcpuppet.yaml").read_text())

@@ -119,7 +119,8 @@ async def test_an_allowed_tool_is_called_as_often_as_wanted_without_any_run(tmp_
         for _ in range(3):
             result = await desk.call("get_balance")
             assert result["isError"] is False
-        assert "Legal now: every tool get_*, send (a person may have to agree)." in text_of(result)
+        legal = "Legal now: every tool like get_*, send (a person may have to agree)."
+        assert legal in text_of(result)
         started = [one for one in desk.events() if isinstance(one, e.CallStarted)]
         assert [one.purpose for one in started] == ["free"] * 3
 
@@ -140,7 +141,7 @@ async def test_a_refusal_names_policy_file_and_what_is_legal(tmp_path: Path) -> 
         assert text_of(refused) == (
             "Refused: bank.get_balance.success has to happen first.\n"
             "Rule: looked-first in bank. get_secret was not called, and nothing has changed.\n"
-            "Legal now: every tool get_*, send (a person may have to agree)."
+            "Legal now: every tool like get_*, send (a person may have to agree)."
         )
         assert (decision(refused)["rule"], decision(refused)["book"]) == ("looked-first", "bank")
         other = await desk.call("bank.close")
@@ -273,7 +274,7 @@ async def test_rules_stand_beside_a_run(tmp_path: Path) -> None:
         await desk.start()
         assert await desk.listed() == ["first", "get_balance", "get_rates", "get_payees", "send"]
         result = await desk.call("first")
-        assert "Legal now: second, every tool get_*" in text_of(result)
+        assert "Legal now: second, every tool like get_*" in text_of(result)
         assert (await desk.call("get_balance"))["isError"] is False
         assert (await desk.call("second"))["isError"] is False
         assert (await desk.call("get_balance"))["isError"] is False

@@ -138,10 +138,11 @@ async def test_a_use_falls_out_of_the_window_exactly_at_its_end(store: Store) ->
     await append(store, hourly(1, at=NOW + HOUR))
 
 
-async def test_uses_outside_of_a_later_claims_window_are_not_kept(store: Store) -> None:
+async def test_uses_outside_of_a_later_claims_window_are_kept_and_not_counted(store: Store) -> None:
     for minutes in (0, 30, 60, 90):
         await append(store, hourly(9, at=NOW + timedelta(minutes=minutes)))
-    kept = await uses(store, since=NOW - HOUR)
+    assert len(await uses(store, since=NOW - HOUR)) == 4
+    kept = await uses(store, since=NOW + HOUR / 2)
     assert [use.at - NOW for use in kept] == [timedelta(minutes=60), timedelta(minutes=90)]
 
 

@@ -105,6 +105,24 @@ def test_rules_files(marked: str) -> None:
     assert [one for one in found(text) if not one.startswith("WF209 ")] == expected
 
 
+def test_asking_about_all_other_tools_needs_roles_to_ask() -> None:
+    text, expected = unmarked(RULES + "tools: {allow: [bank.get], otherwise: <WF105>ask}\n")
+    assert found(text) == expected
+    assert found(HEAD + "tools: {allow: [bank.get], otherwise: ask}\n") == []
+
+
+def test_only_the_name_and_the_roles_of_the_caller_can_be_read() -> None:
+    text, expected = unmarked(
+        HEAD
+        + TOOLS
+        + """policies:
+  - {id: p, call: pay, check: 'user.name == "a" && user.<WF203>role == "owner"'}
+  - {id: q, call: pay, check: '"owner" in user.roles'}
+"""
+    )
+    assert [one for one in found(text) if not one.startswith("WF209 ")] == expected
+
+
 def test_a_listed_word_without_a_dot_is_a_set() -> None:
     assert found(RULES + "tools: {sets: {pay: [bank.send]}, allow: [pay, pya]}\n") == ["WF213 4:48"]
     workflow = WORKFLOW + "tools: {always: [look]}\nsteps:\n  a: {tool: s.a}\n"

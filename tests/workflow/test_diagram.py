@@ -381,3 +381,14 @@ policies:
     assert policies_of(definition, subject_of("one", steps["one"])) == ()
     (found,) = policies_of(definition, subject_of("two", steps["two"]))
     assert policy_words(definition, found, "two") == words
+
+
+def test_only_a_policy_that_names_an_undo_call_is_drawn_on_it() -> None:
+    policies = """  - {id: all, call: "bank.*", at_most: 7, per: session}
+  - {id: back, call: bank.pay_back, at_most: 9, per: session}
+"""
+    svg = picture(defined(PAYMENT + policies), "svg")
+    undo = " ".join(words_of(svg, "undo-pay"))
+    assert "max 9 per session" in undo
+    assert "max 7" not in undo
+    assert "max 7 per session" in " ".join(words_of(svg, "step-pay"))

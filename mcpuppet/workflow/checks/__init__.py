@@ -53,6 +53,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     shape.reserved_step_id,
     shape.kind_of_step,
+    shape.roles_of_those_asked,
     shape.keys_of_the_other_kind,
     shape.incomplete_approval,
     shape.kinds_of_properties,

@@ -80,6 +80,9 @@ UNKNOWN_TOOL_SET = Code(
 TOOL_EVENTS = ("call", "success", "failure")
 """The events of a tool, whatever step or rule it is called under."""
 
+_USER_FIELDS = ("name", "roles")
+"""What an expression may read of whoever calls."""
+
 Part = tuple[str, int]
 """One key of a path that an expression reads, and its column."""
 
@@ -255,6 +258,14 @@ def _check_path(subject: Subject, written: Written, parts: tuple[Part, ...]) -> 
             subject.document.text_place(written.path, column),
             f"there is no fact {name!r}",
             suggest(name, subject.definition.facts, "facts"),
+        )
+    elif root == "user" and inner and inner[0][0] not in _USER_FIELDS:
+        name, column = inner[0]
+        yield Finding(
+            UNKNOWN_INPUT,
+            subject.document.text_place(written.path, column),
+            f"`user` has no {name!r}",
+            suggest(name, _USER_FIELDS, "fields"),
         )
     elif root == "steps" and inner:
         yield from _check_step_path(subject, written, inner)

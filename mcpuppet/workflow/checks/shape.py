@@ -40,6 +40,20 @@ def reserved_step_id(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def roles_of_those_asked(subject: Subject) -> Iterator[Finding]:
+    """WF105: a rules file that asks about all other tools has a role whose people can decide."""
+    definition = subject.definition
+    if not isinstance(definition, RulesDefinition) or definition.roles:
+        return
+    if definition.tools.otherwise == "ask":
+        yield Finding(
+            MISSING_KEY,
+            subject.document.place(("tools", "otherwise")),
+            "`otherwise: ask` asks people with a role of this file, and it has no `roles`",
+            "list the roles that may decide at the top of the file, as in `roles: [owner]`",
+        )
+
+
 def kind_of_step(subject: Subject) -> Iterator[Finding]:
     """WF105: a step is exactly one of a tool call and an approval."""
     for name, step in subject.definition.steps.items():
