@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 SurfaceKind = Literal["dynamic", "stable"]
 
+NAMING_WAIT = 3.0
+"""Seconds that the first call waits for servers whose tools only patterns name."""
+
 CLIENTS_THAT_LIST_AGAIN = (
     "claude-code",
     "visual-studio-code",
@@ -87,6 +90,7 @@ class Surface:
         self.who = orchestrator.settings.principal(principal)
         self._new_id = new_id
         self.names = ToolNames()
+        self._has_met_all = False
         self._changes_at: datetime | None = None
         self.names.meet(tool for one in self.workflows for tool in self._governed(one))
         if self.rules is not None:
@@ -228,6 +232,7 @@ class Surface:
         meta: Mapping[str, Any] | None = None,
     ) -> CallAnswer:
         """Call a tool by the name it is exposed by; any other name is recorded as refused."""
+        await self._meet_all()
         return await self.orchestrator.call_tool(
             self.session(),
             self.names.resolve(name) or name,
@@ -236,6 +241,16 @@ class Surface:
             on_progress=on_progress,
             meta=meta,
         )
+
+    async def _meet_all(self) -> None:
+        """Name what patterns stand for, once: a client may call before it has listed anything.
+
+        Until then a name could mean the tool of the one server that has answered.
+        """
+        always = (one for workflow in self.workflows for one in workflow.always)
+        if not self._has_met_all and any(map(is_pattern, (*always, *self._freely(self.rules)))):
+            self._has_met_all = True
+            await self.listing("stable", NAMING_WAIT)
 
     async def version(self) -> int:
         """A number that differs after something was recorded; 0 while there is no session."""

@@ -114,6 +114,17 @@ async def test_time_alone_brings_a_tool_back(tmp_path: Path) -> None:
 # --- calls ----------------------------------------------------------------------------------------
 
 
+async def test_a_tool_that_no_file_names_may_be_called_before_anything_was_listed(
+    tmp_path: Path,
+) -> None:
+    rules = PLAIN.replace("tools: {", "tools: {otherwise: ask, ") + "roles: [boss]\n"
+    servers = bank()
+    servers.offer("post.write")
+    async with served(tmp_path, rules=rules, servers=servers) as desk:
+        answer = await desk.call("write")
+        assert decision(answer)["status"] == "awaiting_approval"
+
+
 async def test_an_allowed_tool_is_called_as_often_as_wanted_without_any_run(tmp_path: Path) -> None:
     async with served(tmp_path, rules=BANK, servers=bank()) as desk:
         for _ in range(3):
