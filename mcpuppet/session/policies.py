@@ -103,6 +103,10 @@ class Consultation:
         return denied + asked
 
 
+NOTHING_SAID = Consultation()
+"""What no policy at all says; never added to."""
+
+
 def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consultation:
     """Ask every policy that limits a call."""
     found = Consultation()

@@ -15,7 +15,7 @@ from typing import Any
 from mcpuppet.session.call import Call, Principal, call_digest
 from mcpuppet.session.environment import variables
 from mcpuppet.session.events import Purpose
-from mcpuppet.session.policies import Consultation, Situation, consult
+from mcpuppet.session.policies import NOTHING_SAID, Consultation, Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied, StepDecision, Verdicts
@@ -85,7 +85,7 @@ class Question(ABC):
         """What every policy of the call says, what it counts for, and what it holds."""
         policies = self.workflow.policies.get((scope, self.tool), ())
         if not policies:
-            return Consultation()
+            return NOTHING_SAID
         situation = Situation(
             book=self.workflow,
             state=self.state,

@@ -45,6 +45,9 @@ class Reservations:
     locks: Mapping[str, LockHolder] = field(default_factory=dict)
 
 
+_NO_LOCKS: frozenset[str] = frozenset()
+
+
 class Reserved:
     """Reservations as a decision looks them up, noting what it asked for and was not told."""
 
@@ -54,7 +57,7 @@ class Reserved:
         asked: tuple[Mapping[str, datetime | None], Collection[str]] = ({}, ()),
     ) -> None:
         self._known = known or Reservations()
-        self._asked = (asked[0], frozenset(asked[1]))
+        self._asked = (asked[0], frozenset(asked[1]) if asked[1] else _NO_LOCKS)
         self.missing_uses: dict[str, datetime | None] = {}
         self.missing_locks: set[str] = set()
 

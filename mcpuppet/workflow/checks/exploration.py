@@ -21,6 +21,8 @@ MOST_STATES = 20_000
 """So many states take a fraction of a second; `validate` claims nothing about larger ones."""
 STATES_TIMES_STEPS = 1_000_000
 """A state of a large workflow takes longer and more room: of those fewer are explored."""
+FEWEST_STATES = 500
+"""So few states of so large a workflow would tell nothing: then none but the first is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Exploration:
 
     def _explore(self, model: Model) -> Space:
         most = min(MOST_STATES, STATES_TIMES_STEPS // len(self.workflow.steps))
-        return explore(self.workflow, max_states=max(1, most), model=model)
+        return explore(self.workflow, max_states=most if most >= FEWEST_STATES else 1, model=model)
 
     @cached_property
     def refused(self) -> tuple[Refused, ...]:

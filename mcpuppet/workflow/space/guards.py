@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from mcpuppet.workflow.classes import (
     MISSING,
@@ -102,16 +104,25 @@ class Guards:
 
     def combinations(self, prefix: str) -> Iterator[Mapping[str, int]]:
         """Choices of a class for every path that starts so, as indexes; see MOST_COMBINATIONS."""
-        paths = [path for path in self.classes.values if path.startswith(prefix)]
+        paths = self._below.get(prefix, ())
         sizes = (range(len(self.classes.values[path])) for path in paths)
         for combination in itertools.islice(itertools.product(*sizes), MOST_COMBINATIONS):
             yield dict(zip(paths, combination, strict=True))
 
     def has_more_combinations(self, prefix: str) -> bool:
-        product = 1
-        for path, values in self.classes.values.items():
-            product *= len(values) if path.startswith(prefix) else 1
-        return product > MOST_COMBINATIONS
+        sizes = (len(self.classes.values[path]) for path in self._below.get(prefix, ()))
+        return math.prod(sizes) > MOST_COMBINATIONS
+
+    @cached_property
+    def _below(self) -> Mapping[str, list[str]]:
+        """The paths by what they start with: `inputs.`, or `steps.x.result.`."""
+        found: dict[str, list[str]] = {}
+        for path in self.classes.values:
+            parts = path.split(".")
+            start = "inputs." if parts[0] == "inputs" else ".".join((*parts[:3], ""))
+            if path.startswith(start):
+                found.setdefault(start, []).append(path)
+        return found
 
     def values(self, chosen: Mapping[str, int]) -> dict[str, Value]:
         return {path: self.classes.values[path][index] for path, index in chosen.items()}
