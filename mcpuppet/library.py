@@ -89,13 +89,17 @@ def check_files(paths: Iterable[Path], outside: Outside = NOTHING_OUTSIDE) -> li
     """
     checked: list[WorkflowFile] = []
     holders: dict[str, Path] = {}
-    for path in workflow_files(paths):
-        content = read_workflow_file(path)
-        parsed = parse_workflow(content, str(path), folder_reader(path.parent))
+    for path, parsed in _parsed_files(paths):
         examined = examine(parsed, outside)
         findings = (*examined.findings, *_same_name(parsed, path, holders))
         checked.append(WorkflowFile(path, parsed, findings, examined.ignored))
     return checked
+
+
+def _parsed_files(paths: Iterable[Path]) -> Iterator[tuple[Path, ParsedWorkflow]]:
+    for path in workflow_files(paths):
+        content = read_workflow_file(path)
+        yield path, parse_workflow(content, str(path), folder_reader(path.parent))
 
 
 def _same_name(parsed: ParsedWorkflow, path: Path, holders: dict[str, Path]) -> Iterator[Finding]:
@@ -129,9 +133,9 @@ def shared_tools(settings: Settings, files: Sequence[WorkflowFile]) -> Iterator[
                 yield Finding(SHARED_TOOL, place, words, "if it is meant: shared_tools")
 
 
-def names_in(files: Iterable[WorkflowFile]) -> tuple[set[str], set[str]]:
-    """The names of the workflows and of the rules files, those with mistakes included."""
-    definitions = [file.parsed.definition for file in files]
+def names_in(paths: Iterable[Path]) -> tuple[set[str], set[str]]:
+    """The names of the workflows and of the rules files at `paths`; nothing is checked."""
+    definitions = [parsed.definition for _, parsed in _parsed_files(paths)]
     workflows = {one.name for one in definitions if isinstance(one, WorkflowDefinition)}
     return workflows, {one.name for one in definitions if isinstance(one, RulesDefinition)}
 

@@ -153,7 +153,7 @@ class Judge:
         expires_at = progress.source.now + min(one.lasts for one in needed.asks)
         approval_id = progress.source.new_id("apr")
         policies = {one.policy: one.roles for one in needed.asks}
-        progress.asked(
+        progress.emit(
             e.AskOpened(
                 approval_id=approval_id,
                 step=needed.step,
@@ -241,17 +241,18 @@ class Judge:
         who: Principal,
     ) -> Books:
         """What governs a call of `tool` by a principal."""
-        allowed = [one for one in self.library.workflows.values() if self._may_start(one, who)]
+        unlisted = self.settings.unlisted
+        if rules is None and unlisted == "deny":
+            return Books(workflow)  # what no step uses is refused, wherever else it occurs
+        may_start = self.settings.principal(who.name).may_start
+        allowed = [one for one in self.library.workflows.values() if may_start(one.name)]
         return Books(
             workflow,
             rules,
-            self.settings.unlisted,
-            is_listed=any(tool in one.tools or one.is_always(tool) for one in allowed),
+            unlisted,
+            is_listed=any(one.uses(tool) or one.is_always(tool) for one in allowed),
             is_ordered=any(one.orders(tool) for one in allowed),
         )
-
-    def _may_start(self, workflow: CompiledWorkflow, who: Principal) -> bool:
-        return self.settings.principal(who.name).may_start(workflow.name)
 
     def _ruled(
         self,

@@ -315,3 +315,20 @@ policies:
             await gateway.start_workflow("house", {"payees": ["DE9"]}, session_id="s")
         answer = await gateway.call_tool("s", "bank.pay", {"to": "DE9"})
         assert answer.status == "awaiting_approval"
+
+
+def test_the_moment_that_the_rules_name_lies_in_all_of_their_hours() -> None:
+    flow = """
+roles: [boss]
+steps:
+  ok: {approval: {roles: [boss], timeout: 1h}}
+  pay: {tool: bank.pay, needs: ok}
+"""
+    rules = """
+policies:
+  - {id: early, call: bank.pay, hours: "mon-fri 11:00-18:00 UTC"}
+  - {id: late, call: bank.pay, hours: "mon-fri 14:00-16:00 UTC"}
+"""
+    decision = Play(flow, rules=rules).decide("bank.pay")
+    assert isinstance(decision, Denied)
+    assert decision.legal_at == START.replace(hour=14)

@@ -347,7 +347,7 @@ class _World:
                 self._check_limits(decision)
                 self._start(play, call, decision)
             case AskNeeded():
-                play.do("asked", self._request(play, call, decision))
+                play.do("emit", self._request(play, call, decision))
             case ApprovalNeeded():
                 play.do("emit", self._shown(call, decision))
             case Denied(legal_at=at) if at is not None:

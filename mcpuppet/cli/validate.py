@@ -147,7 +147,7 @@ def _checked(paths: list[Path], around: _Around) -> _Checked:
     findings = [one for file in files for one in file.findings]
     if around.settings is not None:
         # Only some of the configured files may be asked about: names count that any of them has.
-        require_names(around.settings, *names_in(check_files(around.settings.workflows)))
+        require_names(around.settings, *names_in(around.settings.workflows))
         findings.extend(shared_tools(around.settings, files))
     texts = {name: text for file in files for name, text in file.parsed.texts.items()}
     return _Checked(

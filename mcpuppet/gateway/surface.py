@@ -22,7 +22,7 @@ from mcpuppet.gateway.answers import Client
 from mcpuppet.gateway.scene import Listing, Outlook, Scene, next_change
 from mcpuppet.gateway.tool_names import ToolNames
 from mcpuppet.session.consequences import Progress
-from mcpuppet.session.decision import Books, LegalCall, unordered_call
+from mcpuppet.session.decision import LegalCall, unordered_call
 from mcpuppet.settings import AGENT
 from mcpuppet.settings import Surface as SurfaceSetting
 from mcpuppet.tool_servers import OnProgress, ToolDefinition
@@ -189,22 +189,15 @@ class Surface:
         self, following: Progress, workflow: CompiledWorkflow | None
     ) -> Iterator[LegalCall]:
         """The calls that no step orders now and that are legal for some arguments."""
-        rules = following.rules
-        unlisted = self.orchestrator.settings.unlisted
-        listed = {tool for one in self.workflows for tool in self._governed(one)}
+        rules, who = following.rules, self.who.principal
+        judge = self.orchestrator.judge
         always = () if workflow is None else workflow.always
         for tool in dict.fromkeys(self._offered((*always, *self._freely(rules)))):
             found = unordered_call(
-                Books(
-                    workflow,
-                    rules,
-                    unlisted,
-                    tool in listed,
-                    any(one.orders(tool) for one in self.workflows),
-                ),
+                judge.books(workflow, rules, tool, who),
                 following.state,
                 tool,
-                self.who.principal,
+                who,
                 following.source.now,
                 following.reserved,
             )

@@ -215,10 +215,6 @@ class Progress(Settling):
 
     # --- a person has spoken --------------------------------------------------------------------
 
-    def asked(self, ask: e.AskOpened) -> None:
-        """People are asked about one call."""
-        self.emit(ask)
-
     def agreed(
         self, ask: AskState, person: str, roles: frozenset[str], content: str, channel: str
     ) -> None:

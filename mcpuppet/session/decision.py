@@ -10,13 +10,12 @@ the two say, a refusal wins over a request to a person, and that over permission
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from mcpuppet.session.call import Call, Principal, call_digest
-from mcpuppet.session.environment import variables
 from mcpuppet.session.observing import noted, observed_step, unasked
 from mcpuppet.session.policies import Consultation, Situation, consult
 from mcpuppet.session.question import CompensationQuestion, Question, StepQuestion
@@ -115,7 +114,7 @@ def _legal_under_both(
     found = _consult_rules(rules, state, call.tool, call, principal, legal_at, reserved)
     if not found.objections or rules.observes or denied.book == rules.name:
         return denied
-    return replace(denied, legal_at=found.refusals(rules.name, denied.step)[0].legal_at)
+    return replace(denied, legal_at=found.denied(rules.name, denied.step).legal_at)
 
 
 def _refused_by(
@@ -129,8 +128,7 @@ def _refused_by(
 ) -> ApprovalNeeded | Denied:
     """The rules file's refusal, if it has one: nobody is asked about what is refused anyway."""
     found = _consult_rules(rules, state, call.tool, call, principal, now, reserved)
-    refusals = found.refusals(rules.name, needed.step) if found.objections else []
-    return refusals[0] if refusals else needed
+    return found.denied(rules.name, needed.step) if found.objections else needed
 
 
 def decide(
@@ -163,7 +161,7 @@ def _answer(
                 return answer
             refusals.append(answer)
     if not refusals and workflow.is_always(call.tool):
-        return _always(workflow, state, run, call, principal, now, reserved)
+        return _always(workflow, state, call, principal, now, reserved)
     return _best(refusals) or _unlisted(workflow, state, call.tool)
 
 
@@ -237,15 +235,8 @@ def _consult_rules(
     now: datetime,
     reserved: Reserved,
 ) -> Consultation:
-    policies = rules.policies_for(tool)
-    run = state.active_run
-
-    def values() -> Mapping[str, Any]:
-        arguments = None if call is None else call.arguments
-        return variables(rules, run, state=state, arguments=arguments, principal=principal, now=now)
-
-    situation = Situation(rules, state, run, None, tool, principal, now, call, values, reserved)
-    return consult(policies, situation)
+    situation = Situation(rules, state, None, tool, principal, now, call, reserved)
+    return consult(rules.policies_for(tool), situation)
 
 
 def legal_under(
@@ -321,7 +312,7 @@ def _is_ordered(books: Books, state: SessionState, tool: str) -> bool:
     workflow = books.workflow
     if workflow is None or state.active_run is None:
         return False
-    return tool in workflow.by_tool or tool in workflow.by_compensation
+    return workflow.uses(tool)
 
 
 def legal_calls(
@@ -385,7 +376,6 @@ def _questions(
 def _always(
     workflow: CompiledWorkflow,
     state: SessionState,
-    run: RunState | None,
     call: Call,
     principal: Principal,
     now: datetime,
@@ -395,17 +385,10 @@ def _always(
     policies: tuple[CompiledPolicy, ...] = workflow.policies.get(("", call.tool), ())
     if not policies:
         return Allowed("always", None, digest)
-    if run is None:
+    if state.active_run is None:
         return Denied("no_run", f"{call.tool} is limited by a policy: start a run first")
 
-    def values() -> Mapping[str, Any]:
-        return variables(
-            workflow, run, state=state, arguments=call.arguments, principal=principal, now=now
-        )
-
-    situation = Situation(
-        workflow, state, run, None, call.tool, principal, now, call, values, reserved
-    )
+    situation = Situation(workflow, state, None, call.tool, principal, now, call, reserved)
     found = consult(policies, situation)
     if found.objections:
         return found.denied(workflow.name, None)

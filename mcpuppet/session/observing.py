@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from mcpuppet.session.call import Call, Principal, call_digest
-from mcpuppet.session.environment import variables
-from mcpuppet.session.policies import Consultation, Situation, consult
+from mcpuppet.session.policies import Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import SessionState
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied
-from mcpuppet.workflow.compiled import CompiledStep, CompiledWorkflow
+from mcpuppet.workflow.compiled import CompiledWorkflow
 from mcpuppet.workflow.marking import PENDING
 
 
@@ -57,7 +54,9 @@ def observed_step(
     ]
     step = pending[0] if len(pending) == 1 else None
     digest = call_digest(state.session_id, workflow.hash, "" if step is None else step.id, call)
-    found = _consult(workflow, state, step, call, principal, now, reserved)
+    policies = workflow.policies.get(("" if step is None else step.id, call.tool), ())
+    situation = Situation(workflow, state, step, call.tool, principal, now, call, reserved)
+    found = consult(policies, situation)
     refusals = found.refusals(workflow.name, refusal.step)
     if all(one.rule != refusal.rule for one in refusals):
         refusals = [refusal, *refusals]
@@ -71,26 +70,3 @@ def observed_step(
         verdicts=found.told,
     )
     return noted(allowed, *refusals)
-
-
-def _consult(
-    workflow: CompiledWorkflow,
-    state: SessionState,
-    step: CompiledStep | None,
-    call: Call,
-    principal: Principal,
-    now: datetime,
-    reserved: Reserved,
-) -> Consultation:
-    run = state.active_run
-
-    def values() -> Mapping[str, Any]:
-        return variables(
-            workflow, run, state=state, arguments=call.arguments, principal=principal, now=now
-        )
-
-    policies = workflow.policies.get(("" if step is None else step.id, call.tool), ())
-    situation = Situation(
-        workflow, state, run, step, call.tool, principal, now, call, values, reserved
-    )
-    return consult(policies, situation)

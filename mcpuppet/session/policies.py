@@ -11,6 +11,7 @@ from typing import Any
 
 from mcpuppet.session.amounts import amount_of, amount_text, total
 from mcpuppet.session.call import Call, Principal, comparable_json
+from mcpuppet.session.environment import variables
 from mcpuppet.session.reservations import (
     LockHolder,
     Reserved,
@@ -30,22 +31,37 @@ from mcpuppet.workflow.hours import Hours
 from mcpuppet.workflow.marking import RUNNING, status_mask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Situation:
-    """What a policy looks at when a call is asked for."""
+    """What guards and policies of one file look at when a call is asked for."""
 
     book: Rulebook
     state: SessionState
-    run: RunState | None
     step: CompiledStep | None
     tool: str
     principal: Principal
     now: datetime
     call: Call | None
     """None when the question is whether any call of the tool could be legal."""
-    values: Callable[[], Mapping[str, Any]]
-    """The expression variables, made when the first policy reads them."""
     reserved: Reserved
+    run: RunState | None = field(init=False)
+    _values: Mapping[str, Any] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.run = self.state.active_run
+
+    def values(self) -> Mapping[str, Any]:
+        """The expression variables, made when something first reads them."""
+        if self._values is None:
+            self._values = variables(
+                self.book,
+                self.run,
+                state=self.state,
+                arguments=None if self.call is None else self.call.arguments,
+                principal=self.principal,
+                now=self.now,
+            )
+        return self._values
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +117,6 @@ class Consultation:
         ]
         asked = [Denied(one.policy, one.reason, step, None, self.told, book) for one in self.asks]
         return denied + asked
-
-
-NOTHING_SAID = Consultation()
-"""What no policy at all says; never added to."""
 
 
 def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consultation:

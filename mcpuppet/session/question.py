@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from mcpuppet.session.call import Call, Principal, call_digest
-from mcpuppet.session.environment import variables
 from mcpuppet.session.events import Purpose
-from mcpuppet.session.policies import NOTHING_SAID, Consultation, Situation, consult
+from mcpuppet.session.policies import Consultation, Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied, StepDecision, Verdicts
@@ -58,47 +57,23 @@ class Question(ABC):
     def refuse(self, rule: str, reason: str, legal_at: datetime | None = None) -> Denied:
         return Denied(rule, reason, self.step.id, legal_at, book=self.workflow.name)
 
-    def variables(self, call: Call | None) -> Callable[[], Mapping[str, Any]]:
-        """The expression variables, made once and only when something reads them."""
-        made: list[dict[str, Any]] = []
-
-        def make() -> Mapping[str, Any]:
-            if not made:
-                arguments = None if call is None else call.arguments
-                made.append(
-                    variables(
-                        self.workflow,
-                        self.run,
-                        state=self.state,
-                        arguments=arguments,
-                        principal=self.principal,
-                        now=self.now,
-                    )
-                )
-            return made[0]
-
-        return make
-
-    def policies(
-        self, scope: str, call: Call | None, values: Callable[[], Mapping[str, Any]]
-    ) -> Consultation:
-        """What every policy of the call says, what it counts for, and what it holds."""
-        policies = self.workflow.policies.get((scope, self.tool), ())
-        if not policies:
-            return NOTHING_SAID
-        situation = Situation(
-            book=self.workflow,
-            state=self.state,
-            run=self.run,
-            step=self.step if scope else None,
-            tool=self.tool,
-            principal=self.principal,
-            now=self.now,
-            call=call,
-            values=values,
-            reserved=self.reserved,
+    def situation(self, call: Call | None, step: CompiledStep | None) -> Situation:
+        """What guards and policies look at; `step` is None where policies of steps say nothing."""
+        return Situation(
+            self.workflow,
+            self.state,
+            step,
+            self.tool,
+            self.principal,
+            self.now,
+            call,
+            self.reserved,
         )
-        return consult(policies, situation)
+
+    def policies(self, situation: Situation) -> Consultation:
+        """What every policy of the call says, what it counts for, and what it holds."""
+        scope = "" if situation.step is None else situation.step.id
+        return consult(self.workflow.policies.get((scope, self.tool), ()), situation)
 
     def digest(self, call: Call | None) -> str:
         if call is None:
@@ -117,7 +92,8 @@ class StepQuestion(Question):
         asked = self._open_approvals()
         if not self._needs_hold(asked):
             return self.refuse("needs", self._missing_needs())
-        values = self.variables(call)
+        situation = self.situation(call, self.step)
+        values = situation.values
         refusal = self._when(values) or self._arguments(call, values)
         if refusal is not None:
             return refusal
@@ -125,7 +101,7 @@ class StepQuestion(Question):
         grants = self._grants(call, digest, values)
         if isinstance(grants, Denied):
             return grants
-        found = self.policies(self.step.id, call, values)
+        found = self.policies(situation)
         found.objections = [one for one in found.objections if not _ends_with(one[0], asked)]
         if found.objections:
             return found.denied(self.workflow.name, self.step.id)
@@ -284,14 +260,14 @@ class CompensationQuestion(Question):
         refusal = self._offer()
         if refusal is not None:
             return refusal
-        values = self.variables(call)
+        situation = self.situation(call, None)
         if call is not None and compensation.args is not None:
             problem = argument_problem(
-                compensation.args, compensation.args_open, call.arguments, values
+                compensation.args, compensation.args_open, call.arguments, situation.values
             )
             if problem is not None:
                 return self.refuse("args", problem)
-        found = self.policies("", call, values)
+        found = self.policies(situation)
         if found.objections:
             return found.denied(self.workflow.name, self.step.id)
         return Allowed(

@@ -238,9 +238,13 @@ class CompiledWorkflow(Rulebook):
         """Whether every input has a default that is valid."""
         return not self.inputs.violations(dict(self.defaults))
 
+    def uses(self, tool: str) -> bool:
+        """Whether a step or compensation uses the tool."""
+        return tool in self.by_tool or tool in self.by_compensation
+
     def orders(self, tool: str) -> bool:
         """Whether a step or compensation uses the tool, or a policy limits it in a run."""
-        return tool in self.by_tool or tool in self.by_compensation or ("", tool) in self.policies
+        return self.uses(tool) or ("", tool) in self.policies
 
     def is_always(self, tool: str) -> bool:
         """Whether `tool` is legal in every state and never counts as a step."""

@@ -236,16 +236,21 @@ def _declared_kinds(schema: Mapping[str, Any]) -> frozenset[str]:
     found = ALL_KINDS
     declared = schema.get("type")
     if declared is not None:
-        names = [declared] if isinstance(declared, str) else declared
-        kinds = {"integer", "fraction"} if "number" in names else set()
-        found &= kinds | {str(name) for name in names}
+        found &= kinds_of_type(declared)
     for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
         if isinstance(values, list):
-            found &= {_kind_of(value) for value in values}
+            found &= {json_kind(value) for value in values}
     return found
 
 
-def _kind_of(value: Any) -> str:
+def kinds_of_type(declared: str | Sequence[str]) -> frozenset[str]:
+    """The kinds that the keyword `type` names."""
+    names = {declared} if isinstance(declared, str) else set(declared)
+    return frozenset(names | {"integer", "fraction"} if "number" in names else names) & ALL_KINDS
+
+
+def json_kind(value: Any) -> str:
+    """The one of ALL_KINDS that a value has; 1.0 is an integer, as in JSON Schema."""
     match value:
         case None:
             return "null"

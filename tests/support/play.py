@@ -253,7 +253,7 @@ class Play:
             requested_by=AGENT.name,
             expires_at=self.clock() + min(one.lasts for one in decision.asks),
         )
-        progress.asked(opened)
+        progress.emit(opened)
         self._keep(progress)
         return self.state.asks[opened.approval_id]
 

@@ -8,7 +8,7 @@ to overlap. A `pattern` without `type` is read as "a text that fits".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from mcpuppet.workflow import expression_ast as ast
 from mcpuppet.workflow.definition import ArgumentRule, Equals, Step
 from mcpuppet.workflow.json_values import json_equal
 from mcpuppet.workflow.schema import compile_schema
+from mcpuppet.workflow.schema_view import ALL_KINDS, json_kind, kinds_of_type
 
 _META = frozenset(".^$*+?{}[]()|\\")
 _QUANTIFIERS = frozenset("*?{+")
-_TYPE_NAMES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Values:
 
     listed: tuple[Any, ...] | None = None
     """All of them, where they can be listed."""
-    types: frozenset[str] = _TYPE_NAMES
+    types: frozenset[str] = ALL_KINDS
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
@@ -101,9 +101,8 @@ def _bound(
 def _types(schema: Mapping[str, Any]) -> frozenset[str]:
     declared = schema.get("type")
     if declared is None:
-        return frozenset({"string"}) if "pattern" in schema else _TYPE_NAMES
-    names = {declared} if isinstance(declared, str) else set(declared)
-    return frozenset(names | ({"integer"} if "number" in names else set()))
+        return frozenset({"string"}) if "pattern" in schema else ALL_KINDS
+    return kinds_of_type(declared)
 
 
 def _prefix(pattern: str) -> str:
@@ -129,7 +128,7 @@ def _are_disjoint(one: _Values, other: _Values) -> bool:
     if other.listed is not None:
         return not any(_may_have(one, value) for value in other.listed)
     common = one.types & other.types
-    if common <= {"integer", "number"}:
+    if common <= {"integer", "fraction"}:
         return not common or not _ranges_meet(one, other)
     if common == {"string"}:
         return not _begins_alike(one.prefix, other.prefix)
@@ -141,27 +140,9 @@ def _may_have(values: _Values, value: Any) -> bool:
         return False
     if isinstance(value, str) and not value.startswith(values.prefix):
         return False
-    if _type_of(value) not in values.types:
+    if json_kind(value) not in values.types:
         return False
     return not compile_schema(values.schema).violations(value)
-
-
-def _type_of(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "integer" if value.is_integer() else "number"
-        case str():
-            return "string"
-        case Sequence():
-            return "array"
-        case _:
-            return "object"
 
 
 def _ranges_meet(one: _Values, other: _Values) -> bool:

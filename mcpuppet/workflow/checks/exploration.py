@@ -22,7 +22,7 @@ MOST_STATES = 20_000
 STATES_TIMES_STEPS = 1_000_000
 """A state of a large workflow takes longer and more room: of those fewer are explored."""
 FEWEST_STATES = 500
-"""So few states of so large a workflow would tell nothing: then none but the first is looked at."""
+"""So few states of so large a workflow would tell nothing: then none is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,19 @@ class Exploration:
         """All states under one policy alone, with unknown outcomes."""
         return self._explore(Model(unknown=True, without=frozenset(self.policies) - {policy}))
 
+    @property
+    def most(self) -> int:
+        """How many states of the workflow are looked at; 0 where too few could be."""
+        most = min(MOST_STATES, STATES_TIMES_STEPS // len(self._definition.steps))
+        return most if most >= FEWEST_STATES else 0
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether `space` holds every state; of one that does not nothing is claimed."""
+        return self.most > 0 and self.space.complete
+
     def _explore(self, model: Model) -> Space:
-        most = min(MOST_STATES, STATES_TIMES_STEPS // len(self.workflow.steps))
-        return explore(self.workflow, max_states=most if most >= FEWEST_STATES else 1, model=model)
+        return explore(self.workflow, max_states=self.most, model=model)
 
     @cached_property
     def refused(self) -> tuple[Refused, ...]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from mcpuppet.workflow.checks.disjoint import never_the_same_call
 from mcpuppet.workflow.checks.exploration import (
-    MOST_STATES,
     Exploration,
     Refused,
     Stranded,
@@ -76,11 +75,12 @@ STATE_LIMIT = Code(
 def state_limit_reached(subject: Subject) -> Iterator[Finding]:
     """WF901: what stays undecided of a workflow that is too large."""
     explored = subject.exploration
-    if explored is not None and not explored.space.complete:
+    if explored is not None and not explored.is_complete:
+        many = f"more than {explored.most:,} states" if explored.most else "too many steps"
         yield Finding(
             STATE_LIMIT,
             subject.document.place(("workflow",)),
-            f"more than {MOST_STATES:,} states: not decided is whether every step can be reached, "
+            f"{many}: not decided is whether every step can be reached, "
             "every run can finish, every call is meant for one step, and every policy makes sense",
         )
 
@@ -209,7 +209,7 @@ def _idle_policies(explored: Exploration) -> list[str]:
 
 def _explored(subject: Subject) -> Exploration | None:
     explored = subject.exploration
-    return explored if explored is not None and explored.space.complete else None
+    return explored if explored is not None and explored.is_complete else None
 
 
 def _stuck(subject: Subject) -> Iterator[tuple[Exploration, Stranded, Refused]]:

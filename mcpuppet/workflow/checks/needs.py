@@ -86,7 +86,7 @@ def unreachable_step(subject: Subject) -> Iterator[Finding]:
 def _is_never_reached(subject: Subject, name: str) -> bool:
     """Whether no run comes to a step, and it is not only for what policies refuse before it."""
     explored = subject.exploration
-    if explored is None or not explored.space.complete or name in explored.called:
+    if explored is None or not explored.is_complete or name in explored.called:
         return False
     if not explored.blocked:
         return True
