@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpuppet.library import check_files, compile_files
+from mcpuppet.session.asked import Circumstances
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.decision import Allowed, decide, legal_calls
@@ -106,7 +107,7 @@ class Run:
     def make(self, call: Call) -> None:
         decision = decide(self.workflow, self.progress.state, call, self.who, NOW)
         assert isinstance(decision, Allowed), decision
-        start_call(self.progress, "call", call, self.who, decision, "node")
+        start_call(self.progress, "call", call, self.who, decision, Circumstances("node"))
         self.progress.call_ended("call", Succeeded({"structuredContent": RESULTS}), 0.0)
 
 

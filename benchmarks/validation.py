@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from mcpuppet.session.asked import Circumstances
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.decision import Allowed, decide, legal_calls
@@ -121,7 +122,7 @@ def legal_times(workflow: CompiledWorkflow) -> tuple[float, float]:
         call = Call(legal[0].tool, arguments)
         decision = decide(workflow, progress.state, call, AGENT, NOW)
         assert isinstance(decision, Allowed), decision
-        start_call(progress, "call_1", call, AGENT, decision, "node")
+        start_call(progress, "call_1", call, AGENT, decision, Circumstances("node"))
         progress.call_ended("call_1", result, 0.0)
     return first, timed(ask, 200)
 

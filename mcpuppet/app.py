@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
+from mcpuppet.custody import Custody
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import (
     Library,
@@ -24,10 +27,12 @@ from mcpuppet.library import (
 )
 from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.people import People
+from mcpuppet.secret_text import Scrubber, secrets_of
 from mcpuppet.settings import Settings, load_settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store
 from mcpuppet.store.sqlite import SqliteStore
+from mcpuppet.store.sqlite_reader import open_view
 from mcpuppet.workflow.checks import Outside
 from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow
 
@@ -59,6 +64,8 @@ class Desk:
     ledger: Ledger
     people: People
     audit_monitor: AuditMonitor
+    audit_log: AuditLog
+    custody: Custody
 
 
 @asynccontextmanager
@@ -75,25 +82,27 @@ async def open_orchestrator(
     """
     # MCP costs a second of imports, which somebody at the desk should not wait for.
     from mcpuppet.gateway.downstream import Downstreams  # noqa: PLC0415
+    from mcpuppet.pins import Pins  # noqa: PLC0415
 
     if not isinstance(settings, Settings):
         settings = load_settings(Path(settings))
     workflows, rules = load_configured(settings)
-    async with (
-        _open_store(settings) as (store, nodes, node_id),
-        Downstreams(settings.servers, on_tools_changed=on_tools_changed, log=log) as servers,
-    ):
-        yield Orchestrator(
-            settings=settings,
-            store=store,
-            library=Library(workflows, store, rules),
-            servers=servers,
-            nodes=nodes,
-            node_id=node_id,
-            clock=utc_now,
-            new_id=new_id,
-            jitter=random.random,
-        )
+    async with _open_store(settings) as (store, nodes, node_id):
+        pins = Pins(settings.lock, store, _office_ledger(settings, store, nodes, node_id), node_id)
+        async with Downstreams(
+            settings.servers, on_tools_changed=on_tools_changed, screen=pins, log=log
+        ) as servers:
+            yield Orchestrator(
+                settings=settings,
+                store=store,
+                library=Library(workflows, store, rules),
+                servers=servers,
+                nodes=nodes,
+                node_id=node_id,
+                clock=utc_now,
+                new_id=new_id,
+                jitter=random.random,
+            )
 
 
 @asynccontextmanager
@@ -104,15 +113,28 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     that is broken today keeps nobody from deciding.
     """
     async with _open_store(settings) as (store, nodes, node_id):
-        library = Library({}, store)
-        ledger = Ledger(store, library, nodes, node_id, utc_now, new_id, random.random)
+        ledger = _office_ledger(settings, store, nodes, node_id)
+        audit_log = open_audit_log(settings)
         yield Desk(
             settings=settings,
             store=store,
             ledger=ledger,
             people=People(ledger, store, settings),
-            audit_monitor=AuditMonitor(store.reader),
+            audit_monitor=AuditMonitor(store.reader, audit_log.kept),
+            audit_log=audit_log,
+            custody=Custody(ledger, store, audit_log, settings.hash),
         )
+
+
+def open_audit_log(settings: Settings, log: Callable[[str], None] = _to_stderr) -> AuditLog:
+    """The signed log of the embedded store; nothing is touched yet."""
+    return AuditLog(partial(open_view, settings.store), settings.audit, log)
+
+
+def _office_ledger(settings: Settings, store: Store, nodes: Nodes, node_id: str) -> Ledger:
+    """A ledger that knows only the workflows that sessions began with."""
+    library, scrubber = Library({}, store), Scrubber(secrets_of(settings.servers))
+    return Ledger(store, library, nodes, node_id, utc_now, new_id, random.random, scrubber=scrubber)
 
 
 @asynccontextmanager

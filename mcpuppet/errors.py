@@ -35,6 +35,16 @@ class UnknownSessionError(MCPuppetError):
         super().__init__(f"no session {session_id!r}; `mcpuppet sessions` lists them")
 
 
+class PrunedSessionError(UnknownSessionError):
+    """The session's contents were removed for good; only the hashes of its records are left."""
+
+    def __str__(self) -> str:
+        return (
+            f"session {self.session_id!r} was pruned: its contents are gone for good, and only the "
+            "hashes of its records are left; the administration log says who did it and why"
+        )
+
+
 class SessionChangedError(MCPuppetError):
     """Another writer appended to the session first: load it again and decide again."""
 

@@ -168,12 +168,16 @@ class _Headless:
         schema = tools[name].definition.get("inputSchema", {})
         arguments = {rule.name: rule.equals.evaluate(values) for rule in rules or () if rule.equals}
         listed = {rule.name for rule in rules or ()}
+        filled_in = _filled_in(progress, legal)
         for name in schema.get("properties", {}):
             permitted = rules is None or is_open or name in listed
+            if name == filled_in:
+                continue
             if name in self._data and name not in arguments and permitted:
                 arguments[name] = self._data[name]
         required = [*schema.get("required", ()), *(rule.name for rule in rules or ())]
-        return arguments, [one for one in dict.fromkeys(required) if one not in arguments]
+        given = {*arguments, filled_in}
+        return arguments, [one for one in dict.fromkeys(required) if one not in given]
 
     def _why_stopped(self, progress: Progress, due: datetime | None) -> WorkflowResult:
         run = progress.state.run
@@ -202,6 +206,13 @@ class _Headless:
         return WorkflowResult(
             self._session_id, status, dict(self._results), reason, approvals, missing
         )
+
+
+def _filled_in(progress: Progress, legal: LegalCall) -> str | None:
+    """The argument that the gateway gives itself."""
+    if legal.step is None or legal.purpose != "step":
+        return None
+    return progress.workflow.step(legal.step).key_argument
 
 
 def _rules(progress: Progress, legal: LegalCall) -> tuple[tuple[ArgumentCheck, ...] | None, bool]:

@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from mcpuppet.errors import SessionChangedError, StoreError
+from mcpuppet.audit.history import fold_records
+from mcpuppet.audit.record import open_record
+from mcpuppet.audit.redaction import Vault
+from mcpuppet.errors import (
+    PrunedSessionError,
+    SessionChangedError,
+    StoreError,
+    UnknownSessionError,
+)
 from mcpuppet.library import Library
+from mcpuppet.secret_text import KNOWN_KEYS, Scrubber
+from mcpuppet.session.admin_events import ADMINISTRATION, AdminEvent, ValuesErased
 from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import FAILING_LASTS, Progress, Source, stale_at
-from mcpuppet.session.events import CallStarted, event_data, event_kind
+from mcpuppet.session.events import CallStarted, event_kind
+from mcpuppet.session.fate import next_reading
 from mcpuppet.session.outcome import Unknown
+from mcpuppet.session.recording import Recorder
 from mcpuppet.session.reservations import Reserved, keys_of
 from mcpuppet.session.snapshot import dump_state, load_state
 from mcpuppet.session.state import SessionState
@@ -30,14 +42,18 @@ from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import (
     NEW_SESSION,
     ApprovalRow,
+    Beside,
+    Erasure,
     Head,
     LockClaim,
     NewRecord,
+    ReviewRow,
     SessionIndex,
     Store,
     UseClaim,
 )
 from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow, Rulebook
+from mcpuppet.workflow.sensitive import NOTHING, Sensitive
 
 ResultT = TypeVar("ResultT")
 
@@ -55,6 +71,8 @@ class Loaded:
     workflow: CompiledWorkflow | None
     rules: CompiledRules | None
     """The rules file that governs it, if one does."""
+    vault: Vault
+    """The values that its records do not show."""
 
 
 class Ledger:
@@ -69,6 +87,9 @@ class Ledger:
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
         jitter: Callable[[], float],
+        *,
+        scrubber: Scrubber = KNOWN_KEYS,
+        of_tool: Callable[[str], Sensitive] = lambda _: NOTHING,
     ) -> None:
         self.library = library
         self.in_flight: set[str] = set()
@@ -80,6 +101,8 @@ class Ledger:
         self._clock = clock
         self._new_id = new_id
         self._jitter = jitter
+        self._scrubber = scrubber
+        self._of_tool = of_tool
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -101,10 +124,13 @@ class Ledger:
         stored = await self._store.load(session_id)
         if stored is None:
             return None
+        if not stored.state:
+            raise PrunedSessionError(session_id)
         state = load_state(stored.state)
         workflow = None if state.run is None else await self.library.by_hash(state.run.hash)
         rules = None if state.rules is None else await self.library.rules_by_hash(state.rules.hash)
-        return self._remember(session_id, Loaded(stored.head, state, workflow, rules))
+        vault = Vault(session_id, await self._store.disclosures(session_id))
+        return self._remember(session_id, Loaded(stored.head, state, workflow, rules, vault))
 
     async def look(self, session_id: str) -> Progress | None:
         """The session as it is now, deadlines included; nothing is written."""
@@ -116,12 +142,16 @@ class Ledger:
         return self._progress(session_id, loaded, await self._reserved(wanted))
 
     async def change(
-        self, session_id: str, work: Callable[[Progress], ResultT]
+        self,
+        session_id: str,
+        work: Callable[[Progress], ResultT],
+        beside: Callable[[ResultT], Sequence[Beside]] | None = None,
     ) -> tuple[ResultT, Progress]:
         """Work out events from the session as it is now, and append them.
 
         `work` may be called several times, as others may append first; it has no effect but on the
-        `Progress` it is given. Raises StoreError when the events could not be made durable.
+        `Progress` it is given. What `beside` gives for its result is written with the events.
+        Raises StoreError when the events could not be made durable.
         """
         wanted = _Wanted()
         async with self._exclusive(session_id):
@@ -136,7 +166,7 @@ class Ledger:
                 if not progress.events:
                     return result, progress
                 try:
-                    await self._append(progress, loaded)
+                    await self._append(progress, loaded, beside(result) if beside else ())
                 except SessionChangedError:
                     self._cache.pop(session_id, None)
                 else:
@@ -168,11 +198,15 @@ class Ledger:
             self.source(),
             rules=None if loaded is None else loaded.rules,
             reserved=reserved,
+            recorder=self._recorder(Vault(session_id) if loaded is None else loaded.vault.branch()),
         )
         if state is not None:
             self._mark_lost(progress)
             progress.time_passed()
         return progress
+
+    def _recorder(self, vault: Vault) -> Recorder:
+        return Recorder(vault, self._scrubber, self._of_tool)
 
     def _mark_lost(self, progress: Progress) -> None:
         """Calls whose process is gone can have had any outcome."""
@@ -183,10 +217,68 @@ class Ledger:
                 message = "the gateway process ended before the outcome was recorded"
                 progress.call_ended(call.call_id, Unknown("gateway_lost", message), None)
 
-    async def _append(self, progress: Progress, loaded: Loaded | None) -> None:
+    async def administer(
+        self, event: AdminEvent, beside: Sequence[Beside] = (), settings: str = ""
+    ) -> None:
+        """Append an event to the administration log, with what it tells of."""
+
+        def work(progress: Progress) -> None:
+            progress.open_session(ADMINISTRATION, settings)
+            progress.emit(event)
+
+        await self.change(ADMINISTRATION, work, lambda _: beside)
+
+    async def erase(self, session_id: str, event: ValuesErased) -> None:
+        """Delete the values that the event names, and fold the session from what is left.
+
+        Record, deletion and the new state are one transaction. Raises UnknownSessionError, and
+        StoreError when the session goes on all the time.
+        """
+        async with self._exclusive(session_id):
+            for _ in range(MOST_CONFLICTS):
+                loaded = await self.load(session_id)
+                if loaded is None:
+                    raise UnknownSessionError(session_id)
+                vault = loaded.vault.without(event.commitments)
+                state = await asyncio.to_thread(self._folded, session_id, loaded.head, vault)
+                if state is None:  # it went on meanwhile
+                    continue
+                progress = Progress(
+                    session_id,
+                    state,
+                    loaded.workflow,
+                    self.source(),
+                    rules=loaded.rules,
+                    recorder=self._recorder(vault),
+                )
+                progress.emit(event)
+                try:
+                    gone = Erasure(session_id, event.commitments)
+                    await self._append(progress, loaded, [gone])
+                except SessionChangedError:
+                    self._cache.pop(session_id, None)
+                else:
+                    return
+        raise StoreError(f"session {session_id!r} is changed by others all the time")
+
+    def _folded(self, session_id: str, head: Head, vault: Vault) -> SessionState | None:
+        """The state that the session's records fold to with these values; None past `head`."""
+        with self._store.reader() as reader:
+            if reader.head(session_id) != (head.seq, head.hash):
+                return None
+            records = (open_record(one.body) for one in reader.records(session_id))
+            return load_state(fold_records(vault.opened(one) for one in records))
+
+    async def _append(
+        self, progress: Progress, loaded: Loaded | None, beside: Sequence[Beside]
+    ) -> None:
         state = progress.state
         now = progress.source.now
-        records = [NewRecord(event_kind(one), now, event_data(one)) for one in progress.events]
+        vault = progress.recorder.vault
+        records = [
+            NewRecord(event_kind(event), now, data)
+            for event, data in zip(progress.events, progress.records, strict=True)
+        ]
         workflow = None if state.run is None else progress.workflow
         head = await self._store.append(
             progress.session_id,
@@ -196,8 +288,9 @@ class Ledger:
             session_index(state, workflow),
             claims=tuple(_claims(progress)),
             releases=_released(loaded, state),
+            beside=(*beside, *vault.added),
         )
-        self._remember(progress.session_id, Loaded(head, state, workflow, progress.rules))
+        self._remember(progress.session_id, Loaded(head, state, workflow, progress.rules, vault))
 
     def _remember(self, session_id: str, loaded: Loaded) -> Loaded:
         self._cache[session_id] = loaded
@@ -275,6 +368,12 @@ def session_index(state: SessionState, workflow: CompiledWorkflow | None) -> Ses
             ),
         ),
         due=_due(state, workflow),
+        open_reviews=tuple(
+            ReviewRow(
+                one.review_id, one.step, one.roles, one.bypassed_by, one.opened_at, one.due_at
+            )
+            for one in state.reviews.values()
+        ),
     )
 
 
@@ -282,6 +381,9 @@ def _due(state: SessionState, workflow: CompiledWorkflow | None) -> datetime | N
     """The next moment at which time alone changes the session."""
     run = state.active_run
     deadlines = [one.expires_at for one in state.asks.values() if one.status != "rejected"]
+    deadlines += [one.due_at for one in state.reviews.values() if not one.overdue]
+    reading = next_reading(state)
+    deadlines += [] if reading is None else [reading]
     if run is not None:
         deadlines += [one.expires_at for one in run.approvals.values() if one.status == "open"]
         freshness = () if workflow is None else workflow.freshness

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mcpuppet.errors import InvalidInputError
@@ -21,6 +22,7 @@ LOCK_NAME = "mcpuppet.lock"
 FORMAT = 1
 MAX_BYTES = 32 * 1024 * 1024
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _HELP = "take it from version control, or delete it and run `mcpuppet pin`"
 
 
@@ -54,17 +56,26 @@ def lock_path(config: Path) -> Path:
     return config.parent / LOCK_NAME
 
 
-def compare(pinned: Mapping[str, Any], offered: Mapping[str, Any]) -> Drift:
-    """What has become of pinned tools; both map "server.tool" to a definition."""
+def compare(
+    pinned: Mapping[str, Any], offered: Mapping[str, Any], seen: Mapping[str, str] = _NOTHING
+) -> Drift:
+    """What has become of pinned tools; `pinned` and `offered` map "server.tool" to a definition.
+
+    `seen` has the digests of definitions that gateways saw first; they count where a tool is not
+    pinned.
+    """
     changed = {
         name: tuple(changes(pinned[name], offered[name]))
-        for name in sorted(pinned.keys() & offered.keys())
+        for name in pinned.keys() & offered.keys()
         if pin_digest(pinned[name]) != pin_digest(offered[name])
     }
+    for name in offered.keys() & seen.keys() - pinned.keys():
+        if seen[name] != pin_digest(offered[name]):
+            changed[name] = ("it is not defined as a gateway saw it first",)
     return Drift(
-        added=tuple(sorted(offered.keys() - pinned.keys())),
+        added=tuple(sorted(offered.keys() - pinned.keys() - changed.keys())),
         removed=tuple(sorted(pinned.keys() - offered.keys())),
-        changed=changed,
+        changed=dict(sorted(changed.items())),
     )
 
 

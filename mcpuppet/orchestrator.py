@@ -10,37 +10,46 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import anyio
 
+from mcpuppet.audit.fates import Fate, fates
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.audit.provenance import first_seen
+from mcpuppet.audit.redaction import vault_of
 from mcpuppet.errors import (
     DownstreamUnavailableError,
     InvalidInputError,
     NotAuthorisedError,
+    StoreError,
     UnknownSessionError,
 )
 from mcpuppet.headless import WorkflowResult, run_headless
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library
 from mcpuppet.people import People
+from mcpuppet.reconciliation import Reconciler
+from mcpuppet.repeats import KEY, Repeated, client_key, without_key
 from mcpuppet.ruling import DefinitionNeeded, Judge, Known, ProvenanceNeeded, Request, Ruling
+from mcpuppet.secret_text import Scrubber, secrets_of
+from mcpuppet.session import events as e
 from mcpuppet.session.call import Principal, argument_fault
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import Allowed, Denied
+from mcpuppet.session.fate import waiting_calls
 from mcpuppet.session.outcome import Outcome, Succeeded, Unknown, recordable
 from mcpuppet.settings import AGENT, PrincipalSettings, Settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store
-from mcpuppet.tool_servers import OnProgress, ToolServers
+from mcpuppet.tool_servers import OnProgress, ToolServers, sensitive_places
 from mcpuppet.views import (
     CallAnswer,
     SessionView,
+    guidance_of,
     legal_now,
     run_status,
     session_view,
@@ -72,10 +81,23 @@ class Orchestrator:
         self.store = store
         self.library = library
         self.servers = servers
-        self.ledger = Ledger(store, library, nodes, node_id, clock, new_id, jitter)
+        self.ledger = Ledger(
+            store,
+            library,
+            nodes,
+            node_id,
+            clock,
+            new_id,
+            jitter,
+            scrubber=Scrubber(secrets_of(settings.servers)),
+            of_tool=partial(sensitive_places, servers),
+        )
         self.people = People(self.ledger, store, settings)
         self.audit_monitor = AuditMonitor(store.reader)
         self.judge = Judge(settings, library, servers, node_id)
+        self.reconciler = Reconciler(self.ledger, store, servers, node_id, new_id)
+        self._flights: dict[str, Flight] = {}
+        """The calls that this process is making, by the ids of their attempts."""
         self._new_id = new_id
 
     # --- sessions and runs ----------------------------------------------------------------------
@@ -145,9 +167,9 @@ class Orchestrator:
 
     async def keep_books(self, who: Principal) -> None:
         """See that the store holds what a call of this principal may begin or adopt."""
-        default = self.judge.default_workflow(who)
-        if default is not None:
-            await self.library.keep(default)
+        idle = self.judge.idle_workflow(who)
+        if idle is not None:
+            await self.library.keep(idle)
         rules = self.settings.principal(who.name).rules
         if rules is not None:
             await self.library.keep(self.library.rules[rules])
@@ -198,9 +220,11 @@ class Orchestrator:
 
     async def sweep(self, limit: int = 100) -> int:
         """Write down what time has brought about in sessions nobody looks at; how many changed."""
+        await self.servers.screen_again()
         due = await self.store.due_sessions(self.ledger.source().now, limit)
         for session_id in due:
-            await self.ledger.change(session_id, _nothing_more)
+            _, progress = await self.ledger.change(session_id, _nothing_more)
+            await self.reconciler.sweep(progress)
         return len(due)
 
     # --- one call -------------------------------------------------------------------------------
@@ -214,52 +238,117 @@ class Orchestrator:
         principal: str = AGENT,
         on_progress: OnProgress | None = None,
         meta: Mapping[str, Any] | None = None,
+        credential: str = "api",
     ) -> CallAnswer:
         """Call a tool, if the session may do so now.
 
-        `tool` is `server.tool`, or a bare tool name where it is unique. A refusal raises nothing:
-        it is the answer's decision. A failed attempt that the workflow retries within 20 s is
-        retried here. Raises StoreError when the audit trail cannot be written; whatever was sent by
-        then is recorded as unknown as soon as the store can be written again.
+        A request that was made before is answered without a call where that one is still being
+        made, or where this one is not legal now; see `repeats`. `tool` is `server.tool`, or a bare
+        tool name where it is unique. A refusal raises nothing: it is the answer's decision. A
+        failed attempt that the workflow retries within 20 s is retried here. Raises StoreError when
+        the audit trail cannot be written; whatever was sent by then is recorded as unknown as soon
+        as the store can be written again.
         """
         who = self.settings.principal(principal).principal
         await self.keep_books(who)
         self.ledger.join()
-        while True:
-            request = Request(self._new_id("call"), tool, dict(arguments), who)
-            answer, due = await self._attempt(session_id, request, on_progress, meta)
-            if due is None:
-                return answer
-            await anyio.sleep(max(0.0, (due - self.ledger.source().now).total_seconds()))
+        key, fault = client_key(meta)
+        flight = Flight(on_progress, without_key(meta))
+        try:
+            while True:
+                name = self._new_id("call")
+                request = Request(name, tool, dict(arguments), who, credential, key, fault)
+                answer, due = await self._attempt(session_id, request, flight)
+                if due is None:
+                    flight.answer = answer
+                    return answer
+                await anyio.sleep(max(0.0, (due - self.ledger.source().now).total_seconds()))
+        finally:
+            for call_id in flight.call_ids:
+                del self._flights[call_id]
+            flight.landed.set()
 
     async def _attempt(
-        self,
-        session_id: str,
-        request: Request,
-        on_progress: OnProgress | None,
-        meta: Mapping[str, Any] | None,
+        self, session_id: str, request: Request, flight: Flight
     ) -> tuple[CallAnswer, datetime | None]:
         """One attempt; with the time of the next one, where the workflow wants it made here."""
+        self._flights[request.call_id] = flight
+        flight.call_ids.append(request.call_id)
         self.ledger.in_flight.add(request.call_id)
+        recorded = anyio.Event()
         try:
             ruling, progress = await self._rule(session_id, request)
+            if isinstance(ruling, Repeated):
+                return await self._repeated(session_id, request, ruling), None
             if not isinstance(ruling.decision, Allowed):
                 return _answer(request, ruling, None, progress), None
-            outcome, seconds = await self._send(request, ruling, progress, on_progress, meta)
+            outcome, seconds = await self._send(request, ruling, progress, flight, recorded)
             ended = await self._record(session_id, request.call_id, outcome, seconds)
-            due = _retry_due(progress, ruling, outcome, ended)
-            return _answer(request, ruling, outcome, ended), due
+            outcome = _unless_late(outcome, ended)
         finally:
             self.ledger.in_flight.discard(request.call_id)
+            recorded.set()
+        due = _retry_due(progress, ruling, outcome, ended)
+        answer = _answer(request, ruling, outcome, ended)
+        if isinstance(outcome, Unknown) and due is None:
+            answer = await self._follow(request, ruling, answer, ended)
+        return answer, due
 
-    async def _rule(self, session_id: str, request: Request) -> tuple[Ruling, Progress]:
+    async def _follow(
+        self, request: Request, ruling: Ruling, answer: CallAnswer, ended: Progress
+    ) -> CallAnswer:
+        """The answer, after it was read what became of the call, where the workflow says how."""
+        call_id = request.call_id
+        if all(one.call_id != call_id for one in waiting_calls(ended.state)):
+            return answer
+        seen = await self.reconciler.follow(ended, call_id, ruling.call.arguments)
+        if call_id in seen.state.calls:  # it is still not known
+            found = _answer(request, ruling, answer.outcome, seen)
+            return replace(found, note=found.note or answer.note)
+        fate = await self._fate(ended.session_id, call_id)
+        found = _answer(request, ruling, fate.outcome() or answer.outcome, seen)
+        return replace(found, happened=fate.happened)
+
+    async def _repeated(self, session_id: str, request: Request, repeat: Repeated) -> CallAnswer:
+        """Answer a request with what becomes, or became, of the call that was made before."""
+        flight = self._flights.get(repeat.of) if repeat.how == "attached" else None
+        if flight is not None:
+            await flight.landed.wait()
+        after = await self.ledger.look(session_id)
+        assert after is not None
+        legal = legal_now(after, request.who)
+        told = None if flight is None else flight.answer
+        if told is None:
+            told = _recorded_answer(session_id, repeat, await self._fate(session_id, repeat.of))
+        return replace(
+            told,
+            call_id=request.call_id,
+            legal=legal,
+            changed=legal != repeat.before,
+            run_status=run_status(after),
+            repeats=repeat.of,
+            how=repeat.how,
+            guidance=guidance_of(after),
+        )
+
+    async def _fate(self, session_id: str, call_id: str) -> Fate:
+        """What the audit trail says became of a call."""
+
+        def read() -> Fate:
+            with self.store.reader() as reader:
+                vault = vault_of(reader, session_id)
+                return fates(reader.records(session_id), [call_id], vault)[call_id]
+
+        return await asyncio.to_thread(read)
+
+    async def _rule(self, session_id: str, request: Request) -> tuple[Ruling | Repeated, Progress]:
         """Decide, and write the decision down: as the intent to call, or as a refusal."""
         known = Known()
         while True:
             rule = partial(self.judge.rule, request=request, known=known)
             ruling, progress = await self.ledger.change(session_id, rule)
             match ruling:
-                case Ruling():
+                case Ruling() | Repeated():
                     return ruling, progress
                 case DefinitionNeeded():
                     known = replace(known, problem=await self._define(ruling.tool))
@@ -275,7 +364,8 @@ class Orchestrator:
 
         def search() -> Mapping[str, str]:
             with self.store.reader() as reader:
-                return first_seen(needed.values, given, reader.records(session_id))
+                vault = vault_of(reader, session_id)
+                return first_seen(needed.values, given, reader.records(session_id), vault)
 
         return await asyncio.to_thread(search)
 
@@ -288,6 +378,9 @@ class Orchestrator:
             return Denied("server_unavailable", str(error))
         if name in tools:
             return None
+        left_out = self.servers.left_out(server, name)
+        if left_out is not None:
+            return Denied("disabled_tool", f"{tool} is disabled: {left_out}")
         return Denied("unknown_tool", f"server {server} offers no tool {name}")
 
     async def _send(
@@ -295,24 +388,43 @@ class Orchestrator:
         request: Request,
         ruling: Ruling,
         progress: Progress,
-        on_progress: OnProgress | None,
-        meta: Mapping[str, Any] | None,
+        flight: Flight,
+        recorded: anyio.Event,
     ) -> tuple[Outcome, float]:
-        """Make the call. A caller that goes away leaves an unknown outcome behind, recorded."""
+        """Make the call. A caller that goes away leaves an unknown outcome behind, recorded.
+
+        An answer that comes when that is `recorded` is written down as late.
+        """
         definition, decision = ruling.definition, ruling.decision
         assert definition is not None
         assert isinstance(decision, Allowed)
         step = None if decision.step is None else progress.workflow.step(decision.step)
+        arguments, meta = ruling.call.arguments, flight.meta
+        key = progress.state.calls[request.call_id].key
+        if key is not None and decision.key_argument is not None:
+            arguments = {**arguments, decision.key_argument: key}
+        elif key is not None:
+            meta = {**(meta or {}), KEY: key}
+
+        async def came_late(outcome: Outcome, seconds: float) -> None:
+            await recorded.wait()
+            await self._record(progress.session_id, request.call_id, outcome, seconds)
+
+        # What only reads, or may be made twice, is not worth keeping a server at work for.
+        may_stop = decision.purpose == "always" or (
+            step is not None and step.retries_unknown and not step.has_key
+        )
         started = time.monotonic()
         try:
             outcome = await self.servers.call(
                 definition.server,
                 definition.name,
-                request.arguments,
+                arguments,
                 timeout=(step and step.timeout) or self.settings.call_timeout,
-                on_progress=on_progress,
+                on_progress=flight.on_progress,
                 meta=meta,
                 digest=definition.digest,
+                on_late=None if may_stop else came_late,
             )
         except asyncio.CancelledError:
             gone = Unknown("cancelled", "the caller went away before the server had answered")
@@ -333,6 +445,48 @@ class Orchestrator:
                 ),
             )
         return progress
+
+
+@dataclass(slots=True)
+class Flight:
+    """One client's call with all its attempts, for those who ask for the same meanwhile."""
+
+    on_progress: OnProgress | None
+    meta: Mapping[str, Any] | None
+    call_ids: list[str] = field(default_factory=list)
+    landed: anyio.Event = field(default_factory=anyio.Event)
+    answer: CallAnswer | None = None
+    """What the client was answered; None where it went away, or there was no answer."""
+
+
+def _unless_late(outcome: Outcome, ended: Progress) -> Outcome:
+    """The outcome, unless the call counted as lost by the time that it came."""
+    if not any(isinstance(one, e.LateOutcome) for one in ended.events):
+        return outcome
+    return Unknown(
+        "gateway_lost",
+        "the call counted as lost before its answer came, which is recorded for the person who "
+        "settles it",
+    )
+
+
+def _recorded_answer(session_id: str, repeat: Repeated, fate: Fate) -> CallAnswer:
+    """The answer to a call as its records tell it; what is legal now is not in it."""
+    call = fate.started
+    if call is None:
+        raise StoreError(f"the record of call {repeat.of} cannot be read")
+    unrecorded = Unknown("not_recorded", "its outcome could not be recorded")
+    return CallAnswer(
+        session_id=session_id,
+        call_id=repeat.of,
+        tool=call.tool,
+        decision=Allowed(call.purpose, call.step, call.digest, call.attempt),
+        outcome=fate.outcome() or unrecorded,
+        legal=(),
+        changed=False,
+        run_status="",
+        happened=fate.happened,
+    )
 
 
 def _retry_due(
@@ -363,6 +517,8 @@ def _answer(
         changed=legal != ruling.before,
         run_status=run_status(after),
         note="" if outcome is None else step_note(after, ruling.decision),
+        edit=ruling.edit,
+        guidance=guidance_of(after),
     )
 
 

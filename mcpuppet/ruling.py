@@ -8,11 +8,21 @@ words the outcome as an event of the session. Reads no store and calls no server
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mcpuppet.errors import UnknownSessionError
 from mcpuppet.library import Library
+from mcpuppet.repeats import Repeat, Repeated, Repeats
 from mcpuppet.session import events as e
+from mcpuppet.session.admin_events import ADMINISTRATION
+from mcpuppet.session.asked import (
+    Circumstances,
+    opened_request,
+    refused_call,
+    settings_read,
+    shown_values,
+)
 from mcpuppet.session.call import (
     MAX_SHOWN_BYTES,
     Call,
@@ -32,8 +42,8 @@ from mcpuppet.session.decision import (
     LegalCall,
     govern,
 )
+from mcpuppet.session.edits import Edit, edited_call
 from mcpuppet.session.intent import start_call
-from mcpuppet.session.requests import why_asked
 from mcpuppet.settings import Settings
 from mcpuppet.tool_servers import ToolDefinition, ToolServers
 from mcpuppet.views import legal_now
@@ -48,6 +58,12 @@ class Request:
     tool: str
     arguments: Mapping[str, Any]
     who: Principal
+    credential: str = ""
+    """How `who` proved who they are: `stdio`, `api`, or a token's first digits."""
+    key: str | None = None
+    """The idempotency key that the client gave."""
+    key_fault: str = ""
+    """What is wrong with what the client gave as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,8 @@ class Ruling:
     definition: ToolDefinition | None
     """The tool as its server lists it, where the call is allowed."""
     before: tuple[LegalCall, ...]
+    edit: Edit | None = None
+    """How a person has changed the call that was asked for, where one has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +113,18 @@ class Judge:
         self.library = library
         self.servers = servers
         self._node_id = node_id
+        self._repeats = Repeats(node_id, settings.replay_window)
 
     def rule(
         self, progress: Progress, request: Request, known: Known
-    ) -> Ruling | DefinitionNeeded | ProvenanceNeeded:
+    ) -> Ruling | Repeated | DefinitionNeeded | ProvenanceNeeded:
         """Decide, and say so in an event."""
         who = request.who
         self.open(progress, who)
         before = legal_now(progress, who)
-        if progress.state.principal != who.name:
-            return self._ruled(
-                progress, request, Denied("owner", "the session belongs to somebody else"), before
-            )
-        fault = argument_fault(request.arguments)
+        fault = _fault(progress, request)
         if fault is not None:
-            return self._ruled(progress, request, Denied("arguments", fault), before)
+            return self._ruled(progress, request, fault, before)
         default = self.default_workflow(who) if progress.state.run is None else None
         if default is not None:
             progress.start_run(default, dict(default.defaults), who.name)
@@ -117,68 +132,65 @@ class Judge:
         tool = self._resolve(workflow, request.tool)
         if isinstance(tool, Denied):
             return self._ruled(progress, request, tool, before)
-        call = Call(tool, request.arguments)
-        decision = self._decide(progress, workflow, call, who)
-        if isinstance(decision, Denied) or known.problem is not None:
-            return self._write(progress, request, known.problem or decision, call, None, before)
         definition = self._definition(tool)
+        if definition is None and progress.recorder.vault and known.problem is None:
+            return DefinitionNeeded(tool)  # it tells which arguments digests are not made of
+        call = asked = progress.call(tool, request.arguments)
+        name = digest_of([tool, call.on_record])
+        repeat = self._repeats.by_key(progress.state, request.key, name)
+        if repeat is not None:
+            return self._repeated(progress, request, repeat, asked, before)
+        edit = edited_call(progress.state, (workflow, progress.rules), call)
+        if edit is not None:
+            call = progress.call(edit.call.tool, edit.call.arguments)
+        decision = self._decide(progress, workflow, call, who)
+        if request.key is None:  # with a key of its own it is another call, however alike
+            repeat = self._repeats.by_request(progress.state, decision, name, progress.source.now)
+        if repeat is not None:
+            return self._repeated(progress, request, repeat, asked, before)
+        if isinstance(decision, Denied) or known.problem is not None:
+            refused = known.problem or decision
+            return self._write(progress, request, refused, call, None, before, edit)
         if definition is None:
             return DefinitionNeeded(tool)
-        decision = _held_to_schema(decision, definition, call)
+        decision = _held_to_schema(decision, definition, _filled_in(workflow, decision, call))
         decision = _held_to_size(decision, call)
         if isinstance(decision, AskNeeded):
-            shown = _shown(decision, call)
+            shown = shown_values(decision, call)
             if known.seen is None or any(path not in known.seen for path, _ in shown):
                 return ProvenanceNeeded(shown)
-            decision = self._ask(progress, request, decision, call, shown, known.seen)
-        return self._write(progress, request, decision, call, definition, before)
+            name, now = progress.source.new_id("apr"), progress.source.now
+            opened, decision = opened_request(decision, call, who, name, now, known.seen)
+            progress.emit(opened)
+        return self._write(progress, request, decision, call, definition, before, edit)
+
+    def _repeated(
+        self,
+        progress: Progress,
+        request: Request,
+        repeat: Repeat | Denied,
+        call: Call,
+        before: tuple[LegalCall, ...],
+    ) -> Ruling | Repeated:
+        """Write down that a request is answered without a call of its own."""
+        if isinstance(repeat, Denied):
+            return self._write(progress, request, repeat, call, None, before)
+        of, how = repeat
+        progress.emit(
+            e.CallRepeated(
+                request.call_id, of, how, request.who.name, request.credential, request.key
+            )
+        )
+        return Repeated(of, how, call, before)
 
     def open(self, progress: Progress, who: Principal) -> None:
         """Begin the session if it has not begun, and have the rules of the settings govern it."""
+        if progress.session_id == ADMINISTRATION:
+            raise UnknownSessionError(ADMINISTRATION)  # the log of the installation is nobody's
         progress.open_session(who.name, self.settings.hash)
         name = self.settings.principal(who.name).rules
         if name is not None and progress.state.principal == who.name:
             progress.adopt_rules(self.library.rules[name])
-
-    def _ask(
-        self,
-        progress: Progress,
-        request: Request,
-        needed: AskNeeded,
-        call: Call,
-        shown: tuple[tuple[str, Any], ...],
-        seen: Mapping[str, str],
-    ) -> ApprovalNeeded:
-        """Open one request for everything that asks about this call."""
-        expires_at = progress.source.now + min(one.lasts for one in needed.asks)
-        approval_id = progress.source.new_id("apr")
-        policies = {one.policy: one.roles for one in needed.asks}
-        progress.emit(
-            e.AskOpened(
-                approval_id=approval_id,
-                step=needed.step,
-                tool=call.tool,
-                arguments=call.arguments,
-                digest=needed.digest,
-                policies=policies,
-                show=tuple(
-                    {"path": path, "value": value, "seen": seen[path]} for path, value in shown
-                ),
-                requested_by=request.who.name,
-                expires_at=expires_at,
-            )
-        )
-        roles = tuple(dict.fromkeys(role for one in needed.asks for role in one.roles))
-        return ApprovalNeeded(
-            needed.step,
-            approval_id,
-            ", ".join(policies),
-            needed.digest,
-            roles,
-            expires_at,
-            needed.verdicts,
-            why_asked(needed),
-        )
 
     def default_workflow(self, who: Principal) -> CompiledWorkflow | None:
         """The workflow that the first call of a session begins by itself, if there is one.
@@ -263,7 +275,7 @@ class Judge:
     ) -> Ruling:
         """A refusal before it is clear which call is meant."""
         arguments = {} if refusal.rule == "arguments" else request.arguments
-        call = Call(request.tool, arguments)
+        call = progress.call(request.tool, arguments)
         return self._write(progress, request, refusal, call, None, before)
 
     def _write(
@@ -274,49 +286,45 @@ class Judge:
         call: Call,
         definition: ToolDefinition | None,
         before: tuple[LegalCall, ...],
+        edit: Edit | None = None,
     ) -> Ruling:
+        if isinstance(decision, AskNeeded):
+            raise AssertionError("people are asked before this is written down")  # noqa: TRY004 - not a type
+        call_id, who = request.call_id, request.who
+        asked = call if edit is None else progress.call(call.tool, request.arguments)
+        there = self._circumstances(progress, request, asked)
         if isinstance(decision, Allowed):
-            start_call(progress, request.call_id, call, request.who, decision, self._node_id)
+            start_call(progress, call_id, call, who, decision, there)
         else:
-            progress.emit(_refusal(request, decision, call))
-        return Ruling(decision, call, definition, before)
+            progress.emit(refused_call(progress.state, call_id, call, who, decision, there))
+        return Ruling(decision, call, definition, before, edit)
+
+    def _circumstances(self, progress: Progress, request: Request, call: Call) -> Circumstances:
+        """What the record of a decision tells beside it."""
+        idle = progress.run is None
+        workflow = self.idle_workflow(request.who) if idle else progress.workflow
+        books = self.books(workflow, progress.rules, call.tool, request.who)
+        read = settings_read(self.settings.hash, request.who, books, idle=idle)
+        name = digest_of([call.tool, call.on_record])
+        return Circumstances(self._node_id, request.credential, read, name, request.key)
 
 
-def _refusal(
-    request: Request, decision: ApprovalNeeded | AskNeeded | Denied, call: Call
-) -> e.CallDeferred | e.CallDenied:
-    if isinstance(decision, ApprovalNeeded):
-        return e.CallDeferred(
-            call_id=request.call_id,
-            approval_id=decision.approval_id,
-            step=decision.step,
-            tool=call.tool,
-            arguments=call.arguments,
-            digest=decision.digest,
-            principal=request.who.name,
-        )
-    if isinstance(decision, AskNeeded):
-        raise AssertionError("people are asked before this is written down")  # noqa: TRY004 - not a type
-    text = canonical_json(call.arguments)
-    return e.CallDenied(
-        call_id=request.call_id,
-        tool=call.tool,
-        arguments=call.arguments if len(text) <= MAX_SHOWN_BYTES else None,
-        digest=digest_of([call.tool, call.arguments]),
-        step=decision.step,
-        rule=decision.rule,
-        reason=decision.reason,
-        principal=request.who.name,
-        verdicts=decision.verdicts,
-    )
+def _fault(progress: Progress, request: Request) -> Denied | None:
+    """What is wrong with a request, whatever it asks for."""
+    if progress.state.principal != request.who.name:
+        return Denied("owner", "the session belongs to somebody else")
+    fault = argument_fault(request.arguments)
+    if fault is not None:
+        return Denied("arguments", fault)
+    return Denied("idempotency_key", request.key_fault) if request.key_fault else None
 
 
-def _shown(needed: AskNeeded, call: Call) -> tuple[tuple[str, Any], ...]:
-    """What people are shown first: what the policies name, or else every argument."""
-    named = dict(pair for one in needed.asks for pair in one.show)
-    if named:
-        return tuple(named.items())
-    return tuple((f"args.{name}", value) for name, value in call.arguments.items())
+def _filled_in(workflow: CompiledWorkflow | None, decision: Decision, call: Call) -> Call:
+    """The call as the tool's schema sees it: with the argument that the gateway fills in."""
+    if workflow is None or decision.step is None:
+        return call
+    name = workflow.step(decision.step).key_argument
+    return call if name is None else replace(call, arguments={**call.arguments, name: "0" * 64})
 
 
 def _held_to_size(decision: Decision, call: Call) -> Decision:

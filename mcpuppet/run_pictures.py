@@ -16,7 +16,6 @@ from mcpuppet.audit.history import event_of
 from mcpuppet.audit.reader import SessionReader
 from mcpuppet.audit.record import OpenedRecord, open_record
 from mcpuppet.errors import AuditError, InvalidInputError, UnknownSessionError
-from mcpuppet.library import recompile
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import Progress, Source
@@ -27,6 +26,7 @@ from mcpuppet.workflow.compiler import CompiledWorkflow
 from mcpuppet.workflow.definition import WorkflowDefinition
 from mcpuppet.workflow.diagram import LiveState
 from mcpuppet.workflow.marking import FAILURE, event_bit
+from mcpuppet.workflow.recorded import recompile
 
 _WORDS = {"success": "done", "failure": "failed"}
 

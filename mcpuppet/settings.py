@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mcpuppet.errors import InvalidInputError, InvalidWorkflowError
 from mcpuppet.gateway.server_settings import ServerSettings
+from mcpuppet.lockfile import LOCK_NAME
 from mcpuppet.session.call import Principal
 from mcpuppet.workflow.definition import Duration, RoleName, Section
 from mcpuppet.workflow.parser import validate_document
@@ -48,6 +49,15 @@ class PrincipalSection(Section):
     rules: str | None = None
 
 
+class AuditSection(Section):
+    """Where checkpoints of the audit trail are signed and kept, and how often."""
+
+    directory: str | None = None
+    copy_to: str | None = None
+    every_records: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1_000
+    every: Duration = timedelta(seconds=60)
+
+
 class SettingsFile(Section):
     """The keys of `mcpuppet.yaml`."""
 
@@ -62,6 +72,8 @@ class SettingsFile(Section):
     shared_tools: list[str] = []
     rules: str | None = None
     unlisted: Unlisted = "deny"
+    replay_window: Duration = timedelta(seconds=30)
+    audit: AuditSection = AuditSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,17 @@ class PrincipalSettings:
 
     def may_start(self, workflow: str) -> bool:
         return self.allowed_workflows is None or workflow in self.allowed_workflows
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Where checkpoints are kept; `directory` also holds the signing key and the tree's tiles."""
+
+    directory: Path
+    copy_to: Path | None = None
+    """A second place for every checkpoint, such as a mounted share that others own."""
+    every_records: int = 1_000
+    every: timedelta = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,11 @@ class Settings:
     """The rules file of every principal that names no other."""
     unlisted: Unlisted = "deny"
     """What becomes of a call of a tool outside every workflow and rules file."""
+    replay_window: timedelta = timedelta(seconds=30)
+    """For how long a call that ended is answered again from the record."""
+    audit: AuditSettings = AuditSettings(Path("mcpuppet.db.audit"))
+    lock: Path = Path("mcpuppet.lock")
+    """Where accepted definitions of tools are pinned; there need not be such a file."""
     hash: str = ""
 
     def principal(self, name: str) -> PrincipalSettings:
@@ -122,6 +150,7 @@ def load_settings(path: Path) -> Settings:
 
 def _resolve(file: SettingsFile, base: Path, source: bytes) -> Settings:
     base = base.absolute()
+    store = base / Path(file.store).expanduser()
     return Settings(
         servers=tuple(
             ServerSettings(
@@ -135,7 +164,7 @@ def _resolve(file: SettingsFile, base: Path, source: bytes) -> Settings:
             for name, server in file.servers.items()
         ),
         workflows=tuple(base / one for one in file.workflows),
-        store=base / Path(file.store).expanduser(),
+        store=store,
         default_workflow=file.default_workflow,
         surface=file.surface,
         list_barrier=file.list_barrier,
@@ -151,5 +180,20 @@ def _resolve(file: SettingsFile, base: Path, source: bytes) -> Settings:
         shared_tools=frozenset(file.shared_tools),
         rules=file.rules,
         unlisted=file.unlisted,
+        replay_window=file.replay_window,
+        audit=_audit(file.audit, base, store),
+        lock=base / LOCK_NAME,
         hash=hashlib.sha256(source).hexdigest(),
+    )
+
+
+def _audit(section: AuditSection, base: Path, store: Path) -> AuditSettings:
+    beside = store.with_name(f"{store.name}.audit")
+    return AuditSettings(
+        directory=beside
+        if section.directory is None
+        else base / Path(section.directory).expanduser(),
+        copy_to=None if section.copy_to is None else base / Path(section.copy_to).expanduser(),
+        every_records=section.every_records,
+        every=section.every,
     )

@@ -8,9 +8,12 @@ from typing import Any, Protocol
 
 from mcpuppet.session.outcome import Outcome
 from mcpuppet.workflow.schema import CompiledSchema
+from mcpuppet.workflow.sensitive import NOTHING, Sensitive
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 """Called with progress, total (None when not known) and message."""
+OnLate = Callable[[Outcome, float], Awaitable[None]]
+"""Called with the outcome of a call that nobody waits for any more, and the seconds it took."""
 
 
 class ToolDefinition(Protocol):
@@ -35,6 +38,11 @@ class ToolDefinition(Protocol):
         """SHA-256 of the definition, in hex."""
         ...
 
+    @property
+    def sensitive(self) -> Sensitive:
+        """Where its schemas mark values that are not to be recorded."""
+        ...
+
 
 class ToolServers(Protocol):
     """The downstream servers, seen from above."""
@@ -50,6 +58,14 @@ class ToolServers(Protocol):
         """The tools a server listed last, without connecting; None if it never did."""
         ...
 
+    def left_out(self, server: str, tool: str) -> str | None:
+        """Why a tool that the server lists cannot be used; None if it does not list it."""
+        ...
+
+    async def screen_again(self) -> None:
+        """Judge anew which of the listed tools may be used, if other ones may be by now."""
+        ...
+
     async def call(
         self,
         server: str,
@@ -60,6 +76,17 @@ class ToolServers(Protocol):
         on_progress: OnProgress | None,
         meta: Mapping[str, Any] | None = None,
         digest: str | None = None,
+        on_late: OnLate | None = None,
     ) -> Outcome:
-        """Call a tool once. Raises nothing but the caller's own cancellation."""
+        """Call a tool once. Raises nothing but the caller's own cancellation.
+
+        With `on_late` an answer that comes after the outcome counted as unknown is handed on.
+        """
         ...
+
+
+def sensitive_places(servers: ToolServers, tool: str) -> Sensitive:
+    """Where a tool's schemas mark values that are not to be recorded, as far as they are known."""
+    server, _, name = tool.partition(".")
+    definition = (servers.known_tools(server) or {}).get(name)
+    return NOTHING if definition is None else definition.sensitive

@@ -5,10 +5,10 @@ Nothing here decides anything; it words what `session` computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Principal, digest_of
@@ -22,8 +22,9 @@ from mcpuppet.session.decision import (
     LegalCall,
     legal_under,
 )
+from mcpuppet.session.edits import Edit
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
-from mcpuppet.session.state import ApprovalState, AskState, RunState, ShownCall
+from mcpuppet.session.state import ApprovalState, AskState, ReviewState, RunState, ShownCall
 from mcpuppet.workflow.compiler import CompiledStep
 from mcpuppet.workflow.marking import (
     APPROVAL_STATUS_NAMES,
@@ -72,6 +73,26 @@ class ApprovalView:
     """For what is shown of a single call, where each value was first seen."""
     policies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For a single call the policies that ask, each with the roles of which one has to agree."""
+    escalated: bool = False
+    """Whether those who were asked first let their time run out, and others are asked now."""
+    void_votes: tuple[str, ...] = ()
+    """People whose votes do not count any more, as they have been disabled since."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """A bypass that a person, other than who bypassed, still has to review."""
+
+    review_id: str
+    session_id: str
+    approval_id: str
+    step: str
+    bypassed_by: str
+    justification: str
+    roles: tuple[str, ...]
+    opened_at: datetime
+    due_at: datetime
+    overdue: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,10 @@ class SessionView:
     legal: tuple[LegalCall, ...]
     approvals: tuple[ApprovalView, ...]
     open_calls: tuple[str, ...]
+    reviews: tuple[ReviewView, ...] = ()
+    """The bypasses that nobody has reviewed yet, of earlier runs too."""
+    guidance: Mapping[str, str] = field(default_factory=dict)
+    """For each approval step of the latest run that a person denied last, the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +132,16 @@ class CallAnswer:
     run_status: str
     note: str = ""
     """What the outcome meant for the step, where that is not plain success."""
+    edit: Edit | None = None
+    """How a person changed the call, where one did: what is answered here is the changed one."""
+    guidance: Mapping[str, str] = field(default_factory=dict)
+    """For each approval step of the latest run that a person denied last, the reason."""
+    repeats: str = ""
+    """The call that was made before, where this request was answered without one."""
+    how: Literal["", "attached", "replayed"] = ""
+    """Whether it waited for that call, or was given what had been recorded of it."""
+    happened: bool | None = None
+    """What was found out afterwards about an outcome that was unknown at first."""
 
     @property
     def allowed(self) -> bool:
@@ -122,8 +157,10 @@ class CallAnswer:
                 return "awaiting_approval"
             case (_, Succeeded()):
                 return "succeeded"
-            case (_, Unknown()):
+            case (_, Unknown()) if self.happened is None:
                 return "unknown"
+            case (_, Unknown()) if self.happened:
+                return "succeeded"
             case _:
                 return "failed"
 
@@ -208,6 +245,37 @@ def session_view(progress: Progress, principal: Principal) -> SessionView:
         legal=legal,
         approvals=tuple(approval_views(progress)),
         open_calls=tuple(state.calls),
+        reviews=tuple(review_views(progress)),
+        guidance=guidance_of(progress),
+    )
+
+
+def guidance_of(progress: Progress) -> Mapping[str, str]:
+    """What people said when they denied approvals of the latest run, by step."""
+    run = progress.state.run
+    return {} if run is None else run.guidance
+
+
+def review_views(progress: Progress) -> Iterator[ReviewView]:
+    """The bypasses of a session that nobody has reviewed yet, the one due first first."""
+    reviews = () if progress.known is None else progress.known.reviews.values()
+    for review in sorted(reviews, key=lambda one: (one.due_at, one.review_id)):
+        yield review_view(progress, review)
+
+
+def review_view(progress: Progress, review: ReviewState) -> ReviewView:
+    """One review as a person sees it."""
+    return ReviewView(
+        review_id=review.review_id,
+        session_id=progress.session_id,
+        approval_id=review.approval_id,
+        step=review.step,
+        bypassed_by=review.bypassed_by,
+        justification=review.justification,
+        roles=review.roles,
+        opened_at=review.opened_at,
+        due_at=review.due_at,
+        overdue=review.overdue or progress.source.now >= review.due_at,
     )
 
 
@@ -270,7 +338,7 @@ def ask_view(progress: Progress, ask: AskState) -> ApprovalView:
         step=ask.step or ", ".join(ask.policies),
         title=f"{ask.tool}, asked by {', '.join(ask.policies)}",
         binds={one["path"]: one["value"] for one in ask.show},
-        calls=(ShownCall(ask.step or "", ask.tool, ask.arguments, ask.digest),),
+        calls=(ask_call(ask),),
         roles=ask.roles,
         quorum=1,
         approved_by=tuple(name for name, _ in ask.votes),
@@ -278,9 +346,16 @@ def ask_view(progress: Progress, ask: AskState) -> ApprovalView:
         opened_at=ask.opened_at,
         expires_at=ask.expires_at,
         bypass_roles=(),
-        content=ask_digest(progress.session_id, ask),
+        content=ask_digest(progress, ask),
         seen={one["path"]: one["seen"] for one in ask.show},
         policies=ask.policies,
+    )
+
+
+def ask_call(ask: AskState) -> ShownCall:
+    """The call that a request is about, as it is shown."""
+    return ShownCall(
+        ask.step or "", ask.tool, ask.arguments, ask.digest, ask.asked_as, ask.edited_by
     )
 
 
@@ -303,36 +378,49 @@ def approval_view(progress: Progress, run: RunState, approval: ApprovalState) ->
         opened_at=approval.opened_at,
         expires_at=approval.expires_at,
         bypass_roles=() if bypass is None else tuple(bypass.roles),
-        content=content_digest(progress.session_id, run, approval),
+        content=content_digest(progress, run, approval),
+        escalated=approval.escalated,
     )
 
 
-def content_digest(session_id: str, run: RunState, approval: ApprovalState) -> str:
-    """SHA-256, in hex, of what a person is shown when asked to decide."""
+def without_votes_of(view: ApprovalView, disabled: Collection[str]) -> ApprovalView:
+    """The request with the votes of disabled people apart, for they do not count."""
+    void = tuple(name for name in view.approved_by if name in disabled)
+    if not void:
+        return view
+    left = tuple(name for name in view.approved_by if name not in disabled)
+    return replace(view, approved_by=left, void_votes=void)
+
+
+def content_digest(progress: Progress, run: RunState, approval: ApprovalState) -> str:
+    """SHA-256, in hex, of what a person is shown when asked to decide.
+
+    Sensitive values count by their commitments: the digest is recorded, and lets nobody guess them.
+    """
     shown = sorted([one.step, one.tool, one.digest] for one in approval.shown)
     return digest_of(
         [
             approval.approval_id,
-            session_id,
+            progress.session_id,
             run.run_id,
             run.hash,
             approval.step,
-            approval.binds,
+            progress.recorder.hidden(approval.binds),
             shown,
             approval.expires_at.isoformat(),
         ]
     )
 
 
-def ask_digest(session_id: str, ask: AskState) -> str:
-    """SHA-256, in hex, of what a person is shown of a single call."""
+def ask_digest(progress: Progress, ask: AskState) -> str:
+    """SHA-256, in hex, of what a person is shown of a single call; as `content_digest`."""
     return digest_of(
         [
             ask.approval_id,
-            session_id,
+            progress.session_id,
             ask.digest,
             {name: list(roles) for name, roles in ask.policies.items()},
-            [dict(one) for one in ask.show],
+            progress.recorder.hidden([dict(one) for one in ask.show]),
             ask.expires_at.isoformat(),
         ]
     )

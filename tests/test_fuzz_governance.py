@@ -17,10 +17,18 @@ from typing import Any
 import pytest
 import yaml
 from support.fakes import Clock, failed, succeeded
+from support.histories import recorded
 from support.play import AGENT, Play, Shared, compiled, compiled_rules
 
+from mcpuppet.audit.replay import replay_store
 from mcpuppet.ledger import session_index
-from mcpuppet.session import events as e
+from mcpuppet.session.asked import (
+    Circumstances,
+    opened_request,
+    refused_call,
+    settings_read,
+    shown_values,
+)
 from mcpuppet.session.call import Call
 from mcpuppet.session.decision import (
     Allowed,
@@ -282,7 +290,7 @@ class _World:
     def _begin(self, play: Play) -> None:
         if self.flow is not None and play.state.active_run is None:
             play.restart()
-        elif play.state.rules is not None and not play.state.rules.declared:
+        elif play.state.rules and not play.state.rules.declared and not play.state.exposed:
             play.do("declare_inputs", {"who": "z"}, AGENT.name)
         elif self._rng.random() < 0.1 and play.state.active_run is not None:
             play.do("cancelled", "alice", "enough")
@@ -347,11 +355,12 @@ class _World:
                 self._check_limits(decision)
                 self._start(play, call, decision)
             case AskNeeded():
-                play.do("emit", self._request(play, call, decision))
-            case ApprovalNeeded():
-                play.do("emit", self._shown(call, decision))
+                self._ask(play, call, decision)
+            case ApprovalNeeded() | Denied(legal_at=None):
+                self._refuse(play, call, decision)
             case Denied(legal_at=at) if at is not None:
                 assert at > self._clock(), decision
+                self._refuse(play, call, decision)
                 later = self._decision(play, call, at - self._clock())
                 said = (decision.rule, decision.book)
                 assert not isinstance(later, Denied) or (later.rule, later.book) != said, later
@@ -369,36 +378,39 @@ class _World:
     def _reserved(self) -> Any:
         return self._shared.reserved()
 
+    def _there(self, play: Play, call: Call) -> Circumstances:
+        idle = play.state.active_run is None
+        return Circumstances(
+            "node", "api", settings_read("0" * 64, AGENT, self._books(call.tool), idle=idle)
+        )
+
     def _start(self, play: Play, call: Call, decision: Allowed) -> None:
         progress = play._progress()
         number = len(play.history)
-        start_call(progress, f"call_{number}", call, AGENT, decision, "node")
+        start_call(progress, f"call_{number}", call, AGENT, decision, self._there(play, call))
         play._keep(progress)
 
-    def _request(self, play: Play, call: Call, needed: AskNeeded) -> e.AskOpened:
-        return e.AskOpened(
-            approval_id=f"ask_{len(play.history)}",
-            step=needed.step,
-            tool=call.tool,
-            arguments=call.arguments,
-            digest=needed.digest,
-            policies={one.policy: one.roles for one in needed.asks},
-            show=(),
-            requested_by=AGENT.name,
-            expires_at=self._clock() + min(one.lasts for one in needed.asks),
-        )
+    def _ask(self, play: Play, call: Call, needed: AskNeeded) -> None:
+        progress, name = play._progress(), f"ask_{len(play.history)}"
+        seen = {path: "not seen before" for path, _ in shown_values(needed, call)}
+        opened, decision = opened_request(needed, call, AGENT, name, self._clock(), seen)
+        progress.emit(opened)
+        told = (f"call_{name}", call, AGENT)
+        progress.emit(refused_call(progress.state, *told, decision, self._there(play, call)))
+        play._keep(progress)
 
-    @staticmethod
-    def _shown(call: Call, needed: ApprovalNeeded) -> e.CallDeferred:
-        return e.CallDeferred(
-            call_id="call_shown",
-            approval_id=needed.approval_id,
-            step=needed.step,
-            tool=call.tool,
-            arguments=call.arguments,
-            digest=needed.digest,
-            principal=AGENT.name,
-        )
+    def _refuse(self, play: Play, call: Call, decision: ApprovalNeeded | Denied) -> None:
+        told = (f"call_{len(play.history)}", call, AGENT)
+        there = self._there(play, call)
+        play.do("emit", refused_call(play.state, *told, decision, there))
+
+    def replayed(self) -> None:
+        """Every decision, made again from what was recorded, is the one that was made."""
+        report = replay_store(recorded(self._plays).open)
+        assert report.mismatches == ()
+        assert not report.not_derivable
+        assert not report.unread
+        assert report.decisions > 0
 
     # --- what must hold -------------------------------------------------------------------------
 
@@ -477,6 +489,7 @@ def _live(seed: int) -> None:
     world = _World(seed)
     for _ in range(STEPS):
         world.go_on()
+    world.replayed()
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))

@@ -115,7 +115,7 @@ async def test_what_a_person_refused_stays_refused_across_gateways(tmp_path: Pat
             await agree(gateway, view.approval_id, CAROL)
     async with ruled(tmp_path, servers=servers, clock=clock, rules=HOUSE, node="two") as gateway:
         answer = await gateway.call_tool("s", "bank.pay", {"to": "DE9", "n": 1})
-        assert answer.reason == "a person said no: unknown payee"
+        assert answer.reason == "a person said no; guidance: unknown payee"
         assert await gateway.people.approvals() == []
 
 

@@ -12,14 +12,13 @@ from mcpuppet.library import (
     check_files,
     compile_files,
     compile_rules_files,
-    recompile,
-    recompile_rules,
     shared_tools,
     workflow_files,
 )
 from mcpuppet.settings import Settings
 from mcpuppet.store.sqlite import SqliteStore
 from mcpuppet.workflow.compiler import text_hash
+from mcpuppet.workflow.recorded import recompile, recompile_rules
 
 WORKFLOW = "mcpuppet: 1\nworkflow: w\nversion: 1.0.0\nsteps:\n  a: {tool: s.a}\n"
 RULES = "mcpuppet: 1\nrules: r\nversion: 1.0.0\ntools: {allow: [s.a]}\n"

@@ -257,7 +257,8 @@ async def test_calls_of_one_session_at_once_share_one_budget(tmp_path: Path) -> 
 
         async def move(number: int) -> None:
             session = f"s{number % 2}"
-            statuses.append((await gateway.call_tool(session, "bank.move", {"n": 1})).status)
+            arguments = {"n": 1, "memo": str(number)}  # alike, the calls would count as repeats
+            statuses.append((await gateway.call_tool(session, "bank.move", arguments)).status)
 
         async with anyio.create_task_group() as tasks:
             for number in range(8):

@@ -14,12 +14,14 @@ from datetime import datetime
 from types import NoneType, UnionType
 from typing import Any, Literal
 
+from mcpuppet.audit.decisions import decision_problem, unknown_grant
 from mcpuppet.audit.record import OpenedRecord, parse_instant
 from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
+from mcpuppet.session.call import canonical_json
 from mcpuppet.session.fold import apply
 from mcpuppet.session.snapshot import dump_state
-from mcpuppet.session.state import ApprovalState, AskState, SessionState
+from mcpuppet.session.state import SessionState
 
 _LONGEST = 1e9
 """Seconds: no call takes thirty years, and larger numbers have no place on a clock."""
@@ -70,6 +72,12 @@ class History:
         self._calls: set[str] = set()
         self._started: set[str] = set()
         self._ended: set[str] = set()
+        self._made: dict[str, tuple[str, str | None]] = {}
+        """For each call that was started, who made it and the key that they gave."""
+        self._unknown: set[str] = set()
+        self._late: set[str] = set()
+        self._read: dict[str, str] = {}
+        """For each reading call that is to tell, the call that it tells of."""
 
     def take(self, seq: int, event: e.Event, at: datetime) -> None:
         """Fold one more event; raises ImpossibleEventError, after which nothing more follows."""
@@ -95,7 +103,17 @@ class History:
         """What the event refers to that has not come before it."""
         match event:
             case e.CallStarted():
-                return self._new(event.call_id) or self._unknown_grant(event)
+                return (
+                    self._new(event.call_id)
+                    or unknown_grant(self._state, event)
+                    or self._reads_nothing(event)
+                )
+            case e.CallRepeated():
+                return self._new(event.call_id) or self._repeats_nothing(event)
+            case e.LateOutcome():
+                return self._not_late(event.call_id)
+            case e.CallReconciled():
+                return self._not_waiting(event.call_id) or self._not_told(event)
             case e.CallDenied() | e.CallDeferred():
                 return self._new(event.call_id)
             case e.CallSucceeded() | e.CallFailed() | e.CallBecameUnknown():
@@ -104,29 +122,31 @@ class History:
                 return self._not_waiting(event.call_id)
             case e.StepHeld() | e.StepCompensated():
                 return None if event.call_id is None else self._not_ended(event.call_id)
-            case e.ApprovalVoted():
-                return self._vote(event)
-            case e.ApprovalGranted():
-                return self._grant(event)
-            case e.ApprovalBypassed():
-                return self._not_asked(event) or self._own_decision(event.step, event.by)
-            case e.ApprovalRejected():
-                return self._not_asked(event)
-            case e.ApprovalExpired():
-                return self._not_asked(event, ("open", "approved", "bypassed"))
-            case e.AskOpened():
-                return self._opened_before(event)
-        return None
+        return decision_problem(self._state, event)
 
     def _note(self, event: e.Event) -> None:
         match event:
             case e.CallStarted():
                 self._calls.add(event.call_id)
                 self._started.add(event.call_id)
-            case e.CallDenied() | e.CallDeferred():
+                self._made[event.call_id] = (event.principal, event.client_key)
+                if event.purpose == "reconcile" and event.step is not None:
+                    self._read[event.call_id] = self._current(event.step)
+            case e.CallDenied() | e.CallDeferred() | e.CallRepeated():
                 self._calls.add(event.call_id)
-            case e.CallSucceeded() | e.CallFailed() | e.CallBecameUnknown():
+            case e.CallSucceeded():
                 self._ended.add(event.call_id)
+            case e.CallFailed():
+                self._ended.add(event.call_id)
+                self._read.pop(event.call_id, None)
+            case e.CallBecameUnknown():
+                self._ended.add(event.call_id)
+                self._unknown.add(event.call_id)
+                self._read.pop(event.call_id, None)
+            case e.CallReconciled():
+                self._read.pop(event.by_call, None)
+            case e.LateOutcome():
+                self._late.add(event.call_id)
 
     def _new(self, call_id: str) -> str | None:
         return f"call {call_id!r} was decided before" if call_id in self._calls else None
@@ -148,81 +168,57 @@ class History:
             return None
         return f"call {call_id!r} did not wait to be settled"
 
-    def _approvals(self) -> Mapping[str, ApprovalState]:
-        """The latest request of each approval step of the active run."""
+    def _current(self, step: str) -> str:
+        """The call that a step of the active run was last started by."""
         run = None if self._state is None else self._state.active_run
-        return {} if run is None else run.approvals
+        return "" if run is None or step not in run.current else run.current[step].call_id
 
-    def _asks(self) -> Mapping[str, AskState]:
-        """The requests about single calls, by id."""
-        return {} if self._state is None else self._state.asks
-
-    def _opened_before(self, event: e.AskOpened) -> str | None:
-        known = {one.approval_id for one in self._approvals().values()} | set(self._asks())
-        if event.approval_id not in known:
+    def _reads_nothing(self, event: e.CallStarted) -> str | None:
+        """A reading call is the one that the intent to the call it is about has named."""
+        if event.purpose != "reconcile":
             return None
-        return f"approval {event.approval_id!r} is opened a second time"
-
-    def _unknown_grant(self, event: e.CallStarted) -> str | None:
-        requests: list[ApprovalState | AskState] = [*self._approvals().values()]
-        requests += self._asks().values()
-        given = {one.approval_id for one in requests if one.status in ("approved", "bypassed")}
-        missing = sorted(set(event.grants) - given)
-        return f"the call uses approval {missing[0]!r}, which was not given" if missing else None
-
-    def _vote(self, event: e.ApprovalVoted) -> str | None:
-        ask = self._asks().get(event.approval_id)
-        if ask is not None:
-            if event.by in {name for name, _ in ask.votes}:
-                return f"{event.by!r} votes for {event.approval_id!r} a second time"
-            return _own(event.by, ask.requested_by)
-        for step, approval in self._approvals().items():
-            if approval.approval_id == event.approval_id:
-                if event.by in {name for name, _ in approval.votes}:
-                    return f"{event.by!r} votes for {event.approval_id!r} a second time"
-                return self._own_decision(step, event.by)
-        return None  # the fold refuses a vote for a request that is not open
-
-    def _own_decision(self, step: str, by: str) -> str | None:
-        approval = self._approvals()[step]
-        return _own(by, approval.requested_by) if approval.separation else None
-
-    def _not_asked(
-        self,
-        event: e.ApprovalGranted | e.ApprovalRejected | e.ApprovalBypassed | e.ApprovalExpired,
-        statuses: tuple[str, ...] = ("open",),
-    ) -> str | None:
-        requests: Mapping[str, ApprovalState | AskState] = {
-            **{one.approval_id: one for one in self._approvals().values()},
-            **self._asks(),
-        }
-        asked = requests.get(event.approval_id)
-        if asked is not None and asked.status in statuses:
+        of = "" if event.step is None else self._current(event.step)
+        about = None if self._state is None else self._state.calls.get(of)
+        named = None if about is None or not about.unknown else about.reconcile
+        if (
+            named is not None
+            and named["tool"] == event.tool
+            and _may_be_equal(named["arguments"], event.arguments)
+        ):
             return None
-        return f"approval {event.approval_id!r} of step {event.step!r} was not open"
+        return f"call {event.call_id!r} reads what became of a call that does not wait for it"
 
-    def _grant(self, event: e.ApprovalGranted) -> str | None:
-        problem = self._not_asked(event)
-        if problem is not None:
-            return problem
-        ask = self._asks().get(event.approval_id)
-        approval = ask or self._approvals()[event.step]
-        voters = {name for name, _ in approval.votes}
-        if set(event.by) != voters:
-            return f"approval {event.approval_id!r} is granted by others than those who voted"
-        if isinstance(approval, AskState):
-            missing = sorted(set(approval.policies) - approval.agreed)
-            return f"nobody agreed for policy {missing[0]!r}" if missing else None
-        if len(voters) < approval.quorum:
-            return (
-                f"approval {event.approval_id!r} is granted by {len(voters)} of the "
-                f"{approval.quorum} people it needs"
-            )
+    def _not_told(self, event: e.CallReconciled) -> str | None:
+        if event.by_call in self._ended and self._read.get(event.by_call) == event.call_id:
+            return None
+        return f"call {event.by_call!r} cannot tell what became of call {event.call_id!r}"
+
+    def _repeats_nothing(self, event: e.CallRepeated) -> str | None:
+        """A repeat is of a call that its own principal made, with the same key if it gives one."""
+        made = self._made.get(event.of)
+        if made is None:
+            return f"call {event.call_id!r} repeats {event.of!r}, which was never started"
+        if made[0] != event.principal or event.key not in (None, made[1]):
+            return f"call {event.call_id!r} repeats {event.of!r}, which was asked for otherwise"
+        if (event.of in self._ended) != (event.how == "replayed"):
+            when = "had ended" if event.how == "attached" else "had not ended"
+            return f"call {event.call_id!r} was {event.how} to {event.of!r}, which {when} by then"
         return None
 
+    def _not_late(self, call_id: str) -> str | None:
+        if call_id not in self._unknown:
+            return f"an answer to call {call_id!r} came late, which never counted as unknown"
+        return f"call {call_id!r} is answered late a second time" if call_id in self._late else None
 
-def _own(by: str, requested_by: str) -> str | None:
-    return f"{by!r} decides on what {by!r} has asked for" if by == requested_by else None
+
+_REDACTED = (b'{"$c":"', b"<redacted:")
+"""How what records do not show begins."""
+
+
+def _may_be_equal(one: Any, other: Any) -> bool:
+    """Whether two values are equal, as far as records show them."""
+    texts = (canonical_json(one), canonical_json(other))
+    return texts[0] == texts[1] or any(mark in text for text in texts for mark in _REDACTED)
 
 
 _Form = Callable[[Any], bool]

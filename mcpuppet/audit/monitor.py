@@ -1,139 +1,163 @@
-"""The monitor: reports on sessions, made from nothing but their records.
+"""The monitor: reports on sessions and periods, made from nothing but their records.
 
-Owns how a report and its verification come out of one reading of the records. Deliberately neither
-writes nor decides, and needs no event loop.
+Owns which checks a report rests on. Deliberately neither writes nor decides, and needs no event
+loop. A report of a period reads one session at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 
-from mcpuppet.audit.history import History, ImpossibleEventError, event_of
+from mcpuppet.audit.period_report import PeriodReading, PeriodReport
 from mcpuppet.audit.reader import OpenReader, SessionReader
-from mcpuppet.audit.record import ChainBreak, Record, open_record, verify_chain
-from mcpuppet.audit.report import Break, ChainReport, ComplianceReport
-from mcpuppet.audit.report_builder import ReportBuilder
-from mcpuppet.audit.verify import StartedRun, state_breaks, text_breaks, unreadable
-from mcpuppet.errors import AuditError, UnknownSessionError
-from mcpuppet.session.events import RulesAdopted, RunStarted
-
-_LIMITS = (
-    "Decisions were not derived again from the workflow. There are no signed checkpoints yet, so "
-    "this chain alone does not show whether somebody who can write to the store has rewritten or "
-    "shortened the whole of it, together with its head and state."
+from mcpuppet.audit.record import parse_instant
+from mcpuppet.audit.report import CheckpointReport, ComplianceReport
+from mcpuppet.audit.report_checks import (
+    KeptOf,
+    SignedLog,
+    checkpoint_words,
+    replay_words,
+    replayed,
 )
+from mcpuppet.audit.report_counting import Period
+from mcpuppet.audit.session_reading import SessionReading
+from mcpuppet.audit.signed_log import Kept
+from mcpuppet.errors import InvalidInputError, UnknownSessionError
+
+_AT = re.compile(
+    rb'\{"v":\d+,"session":"(?:[^"\\]|\\.)*","seq":\d+,"prev":"[0-9a-f]{64}","at":"([^"]{27})"'
+)
+"""How `audit.record.seal` begins a body, as far as the time."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class AuditMonitor:
-    """Makes compliance reports from a store, read through `open_reader`."""
+    """Makes compliance reports from a store, read through `open_reader`.
 
-    def __init__(self, open_reader: OpenReader) -> None:
+    With `kept`, the store is held against its signed checkpoints.
+    """
+
+    def __init__(
+        self,
+        open_reader: OpenReader,
+        kept: KeptOf | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
         self._open_reader = open_reader
+        self._kept = kept
+        self._clock = clock
 
-    def generate_compliance_report(self, session_id: str) -> ComplianceReport:
-        """Report on one session, and verify its records on the way.
+    def generate_compliance_report(
+        self, session_id: str, *, replay: bool = False
+    ) -> ComplianceReport:
+        """Report on one session, and verify its records on the way; `replay` decides them again.
 
         A session that does not verify is reported too, with every break that was found. Raises
         UnknownSessionError, and StoreError when the store cannot be opened.
         """
+        made_at, kept = self._clock(), self._read_kept()
+        again = replayed(self._open_reader, [session_id]) if replay else None
         with self._open_reader() as reader:
-            reading = _Reading(reader, session_id)
-            breaks = reading.breaks()
-        if not reading.exists:
-            raise UnknownSessionError(session_id)
-        return reading.report(breaks)
+            reading = SessionReading(reader, session_id)
+            if not reading.exists:
+                raise UnknownSessionError(session_id)
+            checkpoint = _checkpoint(reader, kept, [session_id])
+            return reading.report(made_at, checkpoint, again)
 
+    def generate_period_report(
+        self, since: datetime, until: datetime, *, replay: bool = False
+    ) -> PeriodReport:
+        """Report on every session with a record from `since` on and before `until`, both aware.
 
-class _Reading:
-    """One reading of a session's records, which verifies and gathers at once."""
-
-    def __init__(self, reader: SessionReader, session_id: str) -> None:
-        self.exists = False
-        self._reader = reader
-        self._session_id = session_id
-        self._head: tuple[int, bytes] | None = None
-        self._records = 0
-        self._builder = ReportBuilder(session_id)
-        self._history = History(session_id)
-        self._impossible: ImpossibleEventError | None = None
-        self._unfit: list[ChainBreak] = []
-        self._runs: list[StartedRun] = []
-
-    def breaks(self) -> list[ChainBreak]:
-        """Read everything; gives what does not hold, in the order of the records."""
-        found: list[ChainBreak] = []
-        try:
-            found += self._chain_breaks()
-            if found:
-                reported = {one.seq for one in found}
-                found += (one for one in self._unfit if one.seq not in reported)
-            elif self.exists:
-                found += state_breaks(self._reader, self._session_id, self._fold)
-                found += text_breaks(self._reader, self._runs)
-        except Exception as error:  # noqa: BLE001 - a spoilt row must be reported, whatever it raises
-            self.exists = True
-            found.append(unreadable(self._session_id, self._records, error))
-        return sorted(found, key=lambda one: one.seq)
-
-    def report(self, breaks: Iterable[ChainBreak]) -> ComplianceReport:
-        """What was read, with these breaks."""
-        chain = self._chain(tuple(Break(one.seq, one.what) for one in breaks))
-        return self._builder.report(chain, _statement(chain))
-
-    def _chain_breaks(self) -> Iterator[ChainBreak]:
-        self._head = self._reader.head(self._session_id)
-        records = self._through(self._reader.records(self._session_id))
-        yield from verify_chain(self._session_id, records, self._head)
-        self.exists = self._head is not None or self._records > 0
-        if self.exists and self._head is None:
-            what = "no head is stored, so a cut tail could not be detected"
-            yield ChainBreak(self._session_id, 0, what)
-
-    def _through(self, records: Iterable[Record]) -> Iterator[Record]:
-        for record in records:
-            yield record
-            self._take(record)
-            self._records += 1
-
-    def _take(self, record: Record) -> None:
-        try:
-            opened = open_record(record.body)
-            event = event_of(opened)
-        except ImpossibleEventError as error:
-            self._impossible = self._impossible or error
-            self._unfit.append(ChainBreak(self._session_id, record.seq, str(error)))
-            return
-        except AuditError:
-            return  # `verify_chain` says so
-        if isinstance(event, (RunStarted, RulesAdopted)):
-            self._runs.append(StartedRun(self._session_id, record.seq, event.hash))
-        self._builder.take(record.seq, event, opened.at)
-        if self._impossible is None:
-            try:
-                self._history.take(record.seq, event, opened.at)
-            except ImpossibleEventError as error:
-                self._impossible = error
-
-    def _fold(self) -> bytes:
-        if self._impossible is not None:
-            raise self._impossible
-        return self._history.snapshot()
-
-    def _chain(self, breaks: tuple[Break, ...]) -> ChainReport:
-        head = self._head[1].hex() if self._head is not None else None
-        return ChainReport("broken" if breaks else "intact", self._records, head, breaks)
-
-
-def _statement(chain: ChainReport) -> str:
-    if chain.status == "intact":
-        return (
-            f"Checked: the hash chain of {chain.records} records up to the stored head, that "
-            "every event can have happened where it stands, that the events fold to the stored "
-            "state, and that the text of each workflow and rules file is the one that the session "
-            f"began with. {_LIMITS}"
+        What is open, waiting or overdue is told as of the period's end. Raises InvalidInputError
+        for a period that is empty, and StoreError when the store cannot be read.
+        """
+        period = _period(since, until)
+        made_at, kept = self._clock(), self._read_kept()
+        reading, pruned = PeriodReading(period), 0
+        with self._open_reader() as reader:
+            for one in _active(reader, period):
+                if one is None:
+                    pruned += 1
+                else:
+                    reading.take(one.report(min(made_at, until)))
+            checkpoint = _checkpoint(reader, kept, reading.session_ids)
+        again = replayed(self._open_reader, reading.session_ids) if replay else None
+        counted = len(reading.session_ids)
+        said = (
+            f"Checked, for each of the {counted} sessions with a record in this period, and for "
+            "the whole of it: the hash chain up to the stored head, that every event can have "
+            "happened where it stands, that the events fold to the stored state, and the texts of "
+            "workflows and rules. Sessions without a record in the period were not verified."
         )
-    return (
-        f"The records do not hold together (breaks found: {len(chain.breaks)}). The rest of this "
-        f"report is what those of its {chain.records} records say that can be read; none of it is "
-        f"proven. {_LIMITS}"
-    )
+        return reading.report(
+            made_at,
+            " ".join((said, *checkpoint_words(checkpoint), replay_words(again))),
+            pruned=pruned,
+            checkpoint=checkpoint,
+            replay=again,
+        )
+
+    def session_reports(self, since: datetime, until: datetime) -> Iterator[ComplianceReport]:
+        """The reports of the sessions in a period, one at a time, as of the period's end.
+
+        Raises as `generate_period_report` does.
+        """
+        period = _period(since, until)
+        as_of = min(self._clock(), until)
+        with self._open_reader() as reader:
+            for one in _active(reader, period):
+                if one is not None:
+                    yield one.report(as_of)
+
+    def _read_kept(self) -> Kept | None:
+        """What was kept of the log apart from the store: read first, as the log only grows."""
+        return None if self._kept is None else self._kept()
+
+
+def _checkpoint(
+    reader: SessionReader, kept: Kept | None, session_ids: list[str]
+) -> CheckpointReport | None:
+    return None if kept is None else SignedLog(reader, kept).report(session_ids)
+
+
+def _period(since: datetime, until: datetime) -> Period:
+    if since >= until:
+        raise InvalidInputError(f"a period from {since:%Y-%m-%d %H:%M} ends after that moment")
+    return Period(since, until)
+
+
+def _active(reader: SessionReader, period: Period) -> Iterator[SessionReading | None]:
+    """The sessions with a record in the period, read one by one; None for a pruned one."""
+    for session_id in reader.session_ids():
+        active = _is_active(reader, session_id, period)
+        if active is None:
+            yield None
+        elif active:
+            yield SessionReading(reader, session_id, period.until)
+
+
+def _is_active(reader: SessionReader, session_id: str, period: Period) -> bool | None:
+    """Whether a record lies in the period; None where all contents are gone."""
+    empty = True
+    for record in reader.records(session_id):
+        if record.body:
+            empty = False
+            at = _time_of(record.body)
+            if at is None or at in period:  # what cannot be read must not go unnoticed
+                return True
+    return None if empty else False
+
+
+def _time_of(body: bytes) -> datetime | None:
+    begins = _AT.match(body)
+    if begins is not None:
+        with suppress(ValueError):
+            return parse_instant(begins[1].decode())
+    return None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mcpuppet.audit.record import Record, open_record
+from mcpuppet.audit.redaction import Vault
 from mcpuppet.session import events as e
 from mcpuppet.workflow.json_values import json_equal
 
@@ -20,10 +21,16 @@ _SURELY_ITSELF = 12
 
 
 def first_seen(
-    values: Iterable[tuple[str, Any]], given: Mapping[str, Any], records: Iterable[Record]
+    values: Iterable[tuple[str, Any]],
+    given: Mapping[str, Any],
+    records: Iterable[Record],
+    vault: Vault,
 ) -> dict[str, str]:
-    """For each (path, value) a sentence on where the value was first seen."""
-    origins = _Origins(records)
+    """For each (path, value) a sentence on where the value was first seen.
+
+    `vault` knows the values that the records do not show.
+    """
+    origins = _Origins(records, vault)
     return {path: _sentence(value, given, origins) for path, value in values}
 
 
@@ -38,7 +45,8 @@ def _sentence(value: Any, given: Mapping[str, Any], origins: _Origins) -> str:
 class _Origins:
     """The results and inputs of a session, in the order in which they came."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[Record], vault: Vault) -> None:
+        self._vault = vault
         self._found: list[tuple[str, Any]] = []
         self._unrecorded: list[str] = []
         tools: dict[str, str] = {}
@@ -46,7 +54,7 @@ class _Origins:
             self._take_in(record, tools)
 
     def _take_in(self, record: Record, tools: dict[str, str]) -> None:
-        opened = open_record(record.body)
+        opened = self._vault.opened(open_record(record.body))
         event = e.event_from(opened.kind, opened.data)
         match event:
             case e.CallStarted():

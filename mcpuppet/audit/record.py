@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -93,15 +93,20 @@ def seal(
     return Record(session_id, seq, body, leaf_hash(body))
 
 
+def sealed_end(at: str, kind: str, data: dict[str, object]) -> bytes:
+    """How the body of every record of this event ends: all but version, session, seq and `prev`.
+
+    `at` is what `format_instant` gives. A body that is JSON and ends so seals exactly this event:
+    the last brace closes the body, so `at`, `kind` and `data` are its own.
+    """
+    fields = f',"at":"{at}","kind":"{kind}","data":{_encode(data)}}}'
+    return fields.encode("ascii")
+
+
 def open_record(body: bytes) -> OpenedRecord:
     """Read a record's body; raises AuditError with a sentence if it is not exactly one."""
     try:
-        fields = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        fields = _decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise AuditError(f"the body is not a JSON record: {error}") from error
     if not isinstance(fields, dict) or tuple(fields) != _FIELDS:
@@ -130,6 +135,8 @@ def verify_chain(
 
 def format_instant(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds and "Z"; raises InvalidInputError without an offset."""
+    if at.tzinfo is UTC:  # as nearly all are: in a third of the time
+        return at.isoformat(timespec="microseconds")[:-6] + "Z"
     if at.utcoffset() is None:
         raise InvalidInputError(f"the time {at.isoformat()} has no offset from UTC")
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
@@ -142,10 +149,13 @@ def parse_instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+# Depth is checked before, so that nothing is encoded that has circles.
+_encode = json.JSONEncoder(
+    ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
+).encode
 
 
-def _refuse_unreadable(value: object, depth: int) -> None:
+def _refuse_unreadable(value: dict[str, object] | Sequence[object], depth: int) -> None:
     """Refuse what the encoder would write but `open_record` would not read back as it was.
 
     The encoder turns keys such as 1 and None into text, which can make two keys one, and how deep
@@ -153,19 +163,12 @@ def _refuse_unreadable(value: object, depth: int) -> None:
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
-    for inner in _inner_values(value):
+    if isinstance(value, dict):
+        "".join(value)  # a TypeError for a key that is no text, at a tenth of a loop's cost
+    for inner in value.values() if isinstance(value, dict) else value:
         # Most values are plain; a call for each of them would double the cost of sealing.
-        if isinstance(inner, (dict, list, tuple)):
+        if inner and isinstance(inner, (dict, list, tuple)):
             _refuse_unreadable(inner, depth + 1)
-
-
-def _inner_values(value: object) -> Iterable[object]:
-    if not isinstance(value, dict):
-        return value if isinstance(value, (list, tuple)) else ()
-    for key in value:
-        if not isinstance(key, str):
-            raise TypeError(f"the key {key!r} is not a string")
-    return value.values()
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -184,6 +187,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"the number {text} is out of range")
     return value
+
+
+# Made once: to make it costs as much as to read a short record.
+_decode = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
+).decode
 
 
 def _checked(fields: dict[str, object]) -> OpenedRecord:

@@ -1,7 +1,8 @@
 """The compliance report of one session: plain values and their JSON form.
 
 Everything in it was derived from the session's records; how is told in `audit.report_builder`. It
-deliberately knows no store and no terminal.
+deliberately knows no store and no terminal. Calls and people's decisions have modules of their own,
+and are to be had from here too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,72 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from mcpuppet.session.events import Purpose, RunEnd, time_text
+from mcpuppet.audit.evidence import EvidenceRow, evidence_of
+from mcpuppet.audit.report_calls import (
+    CallReport,
+    LateOutcomeReport,
+    NearMiss,
+    Objection,
+    Reconciliation,
+    RepeatReport,
+    Resolution,
+    Violation,
+)
+from mcpuppet.audit.report_counting import totals_of
+from mcpuppet.audit.report_decisions import (
+    AgreementReport,
+    ApprovalReport,
+    AskReport,
+    EditReport,
+    EscalationReport,
+    RefusedDecision,
+    ReviewReport,
+    ShownCallReport,
+    ShownValue,
+    VoteReport,
+)
+from mcpuppet.audit.report_figures import Figures, FiguresReport, ObjectionFigures
+from mcpuppet.audit.report_totals import Totals
+from mcpuppet.session.events import RunEnd, time_text
+
+__all__ = [
+    "FORMAT",
+    "AgreementReport",
+    "ApprovalReport",
+    "AskReport",
+    "Break",
+    "CallReport",
+    "ChainReport",
+    "CheckpointReport",
+    "ComplianceReport",
+    "EditReport",
+    "EscalationReport",
+    "EventReport",
+    "FactReport",
+    "Figures",
+    "FiguresReport",
+    "HoldReport",
+    "InputsReport",
+    "LateOutcomeReport",
+    "NearMiss",
+    "Objection",
+    "ObjectionFigures",
+    "Reconciliation",
+    "RefusedDecision",
+    "RepeatReport",
+    "ReplayFinding",
+    "ReplayOutcome",
+    "Resolution",
+    "ReviewReport",
+    "RulesReport",
+    "RunReport",
+    "ShownCallReport",
+    "ShownValue",
+    "Violation",
+    "VoteReport",
+    "WorkflowReport",
+    "json_data",
+]
 
 FORMAT = 1
 """Raised when a key of `ComplianceReport.to_dict` changes its meaning or goes away."""
@@ -29,12 +95,80 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What the verification of the session found; `head` is the last record's hash, in hex."""
+    """What the verification of the session found; `head` is the last record's hash, in hex.
 
-    status: Literal["intact", "broken"]
+    The contents of a `pruned` session were removed, as the administration log says; hashes stay.
+    """
+
+    status: Literal["intact", "broken", "pruned"]
     records: int
     head: str | None
     breaks: tuple[Break, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointReport:
+    """The comparison of the whole log with its signed checkpoints.
+
+    `size` counts the records under the largest checkpoint that agrees, `root` is their RFC 6962
+    tree hash in hex, and `last_at` when the last of them was written. `key` is None where no key is
+    known, `covered` counts the records of this report that are under the checkpoint.
+    """
+
+    origin: str | None
+    key: str | None
+    size: int
+    root: str | None
+    last_at: datetime | None
+    covered: int
+    records: int
+    """How many records this report is about."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def covers(self) -> bool:
+        """Whether all records of this report are under the checkpoint, and it agrees."""
+        return self.covered == self.records and not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFinding:
+    """A record that says something else than the rules lead to."""
+
+    session_id: str
+    seq: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOutcome:
+    """Decisions that were made again by the recorded texts: how many came out how.
+
+    `rederived` follow from the records alone. `consistent` also rest on what the record itself
+    states, and `not_derivable` on what is not in the trail: both by reason. `differing` come out
+    otherwise. `unread` counts sessions that could not be played to their end, by reason.
+    """
+
+    decisions: int
+    rederived: int
+    consistent: Mapping[str, int]
+    not_derivable: Mapping[str, int]
+    unread: Mapping[str, int]
+    differing: tuple[ReplayFinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowReport:
+    """A workflow or rules file that was in force; `text` is None where it cannot be shown.
+
+    It is shown only if it still has the `hash` that was recorded: the SHA-256 of it, in hex.
+    """
+
+    kind: Literal["workflow", "rules"]
+    name: str
+    version: str
+    hash: str
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,202 +220,6 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
-    """A person's word on what the gateway could not know."""
-
-    by: str
-    happened: bool
-    note: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Objection:
-    """A rule that only observes, and what it objected to; `book` is the file it stands in."""
-
-    book: str
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallReport:
-    """One request to use a tool: what was decided, and what became of it.
-
-    `seq` is the record of the decision. `digest` names session, workflow, step, tool and arguments;
-    of a denied call, tool and arguments.
-    """
-
-    seq: int
-    run_id: str | None
-    call_id: str
-    tool: str
-    step: str | None
-    principal: str
-    digest: str
-    decision: Literal["allowed", "denied", "awaiting_approval"]
-    decided_at: datetime
-    purpose: Purpose | None = None
-    attempt: int | None = None
-    rule: str | None = None
-    reason: str | None = None
-    """Why it was denied."""
-    approval_id: str | None = None
-    """The approval it waits for."""
-    approvals_used: tuple[str, ...] = ()
-    would_have_denied: tuple[Objection, ...] = ()
-    """What rules that only observe objected to; the call was made all the same."""
-    outcome: Literal["succeeded", "failed", "unknown", "open"] | None = None
-    """None when nothing was sent; `open` when no outcome is recorded yet."""
-    error: str | None = None
-    started_at: datetime | None = None
-    seconds: float | None = None
-    resolution: Resolution | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A denied call: nothing was sent."""
-
-    seq: int
-    at: datetime
-    call_id: str
-    tool: str
-    step: str | None
-    principal: str
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NearMiss:
-    """A rule that only observes would have denied a call, which was made all the same."""
-
-    seq: int
-    at: datetime
-    call_id: str
-    tool: str
-    step: str | None
-    principal: str
-    book: str
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCallReport:
-    """A call that the people who decide were shown."""
-
-    at: datetime
-    call_id: str
-    step: str
-    tool: str
-    arguments: Mapping[str, Any]
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class VoteReport:
-    """One person's approval of the content with this digest."""
-
-    by: str
-    at: datetime
-    content: str
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalReport:
-    """A request for a decision; `asked` counts how often it was asked for, from 1.
-
-    `closed` is a request that ended without a decision, because its step or its run did. `lapsed`
-    is one that was granted, and the grant not used in time.
-    """
-
-    seq: int
-    approval_id: str
-    run_id: str | None
-    step: str
-    asked: int
-    roles: tuple[str, ...]
-    quorum: int
-    requested_by: str
-    opened_at: datetime
-    expires_at: datetime
-    binds: Mapping[str, Any]
-    status: Literal["open", "approved", "rejected", "bypassed", "expired", "closed", "lapsed"] = (
-        "open"
-    )
-    shown: tuple[ShownCallReport, ...] = ()
-    votes: tuple[VoteReport, ...] = ()
-    expired: bool = False
-    decided_at: datetime | None = None
-    decided_by: tuple[str, ...] = ()
-    seconds_to_decide: float | None = None
-    reason: str | None = None
-    """Why it was rejected."""
-    justification: str | None = None
-    """Why it was bypassed."""
-    reset: tuple[str, ...] = ()
-    """Steps that were skipped because of the grant, and pending again once it had lapsed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShownValue:
-    """A value that people were shown first, and where it was first seen."""
-
-    path: str
-    value: Any
-    seen: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgreementReport:
-    """One person's agreement to the content with this digest, and for which policies it counts."""
-
-    by: str
-    at: datetime
-    content: str
-    channel: str
-    policies: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AskReport:
-    """A request about one call; `policies` maps each policy that asked to its roles.
-
-    `expired` was not decided in time; `lapsed` was granted, and the grant not used in time; `used`
-    let its one call through.
-    """
-
-    seq: int
-    approval_id: str
-    run_id: str | None
-    step: str | None
-    tool: str
-    arguments: Mapping[str, Any]
-    digest: str
-    policies: Mapping[str, tuple[str, ...]]
-    shown: tuple[ShownValue, ...]
-    requested_by: str
-    opened_at: datetime
-    expires_at: datetime
-    status: Literal["open", "approved", "rejected", "expired", "lapsed", "used"] = "open"
-    attempts: tuple[str, ...] = ()
-    """The calls that were put off because of it, by id."""
-    agreements: tuple[AgreementReport, ...] = ()
-    decided_at: datetime | None = None
-    decided_by: tuple[str, ...] = ()
-    seconds_to_decide: float | None = None
-    reason: str | None = None
-    """Why it was rejected."""
-    ended_at: datetime | None = None
-    """When it expired, lapsed or was used."""
-    used_by: str | None = None
-    """The call that was made with it, by id."""
-
-
-@dataclass(frozen=True, slots=True)
 class HoldReport:
     """A step that waited for a person, because a call is unknown or a guard could not be read.
 
@@ -313,45 +251,22 @@ class FactReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Counts of the calls that were sent, and how long the answered ones took, in seconds.
+class EventReport:
+    """One record in a sentence; `kind` is the name of its event.
 
-    The success rate is succeeded / (succeeded + failed), from 0 to 1; unknown and open calls are
-    counted apart. p50 and p95 are nearest-rank percentiles. None stands for "no such call".
-    `would_have_denied` counts the calls that rules which only observe objected to.
+    `who` is a principal, person or process, and empty where the gateway acted by itself. `about`
+    names the call, request, review, step, tool or person that it concerns.
     """
 
-    name: str
-    succeeded: int
-    failed: int
-    unknown: int
-    open: int
-    success_rate: float | None
-    p50: float | None
-    p95: float | None
-    max: float | None
-    would_have_denied: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectionFigures:
-    """How many calls that were made a rule which only observes would have denied."""
-
-    book: str
-    rule: str
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
-class FiguresReport:
-    """Figures of all sent calls, and of those of each tool, step and purpose, by name."""
-
-    overall: Figures
-    by_tool: tuple[Figures, ...]
-    by_step: tuple[Figures, ...]
-    by_purpose: tuple[Figures, ...]
-    would_have_denied: tuple[ObjectionFigures, ...]
-    """By rule, those with the most calls first."""
+    seq: int
+    at: datetime
+    kind: str
+    what: str
+    who: str = ""
+    about: str = ""
+    credential: str = ""
+    channel: str = ""
+    administrative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,26 +290,58 @@ class ComplianceReport:
     holds: tuple[HoldReport, ...]
     facts: tuple[FactReport, ...]
     figures: FiguresReport
+    reviews: tuple[ReviewReport, ...] = ()
+    refusals: tuple[RefusedDecision, ...] = ()
+    repeats: tuple[RepeatReport, ...] = ()
+    workflows: tuple[WorkflowReport, ...] = ()
+    checkpoint: CheckpointReport | None = None
+    replay: ReplayOutcome | None = None
+    events: tuple[EventReport, ...] = ()
+    """Every record that can be read, in order."""
+    made_at: datetime | None = None
+
+    @property
+    def holds_together(self) -> bool:
+        """Whether nothing that was checked speaks against the records."""
+        checkpoint = self.checkpoint is None or not self.checkpoint.problems
+        replay = self.replay is None or not self.replay.differing
+        return self.chain.status != "broken" and checkpoint and replay
+
+    @property
+    def totals(self) -> Totals:
+        """How often everything happened."""
+        return totals_of(self)
+
+    @property
+    def evidence(self) -> tuple[EvidenceRow, ...]:
+        """What the report evidences of standards and law, and what it does not."""
+        return evidence_of(self.totals)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON data: keys as the fields are named, times in RFC 3339 (UTC)."""
-        return {"format": FORMAT, **_json_data(self)}
+        return {
+            "mcpuppet_report": FORMAT,
+            "kind": "session",
+            **json_data(self),
+            "totals": json_data(self.totals),
+            "evidence": json_data(self.evidence),
+        }
 
     def to_json(self) -> str:
         """The report as indented JSON text in ASCII."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=True)
 
 
-def _json_data(value: Any) -> Any:
+def json_data(value: Any) -> Any:
+    """A report's value as JSON data."""
     if isinstance(value, datetime):
         return time_text(value)
     if dataclasses.is_dataclass(value):
         return {
-            field.name: _json_data(getattr(value, field.name))
-            for field in dataclasses.fields(value)
+            field.name: json_data(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
     if isinstance(value, Mapping):
-        return {key: _json_data(inner) for key, inner in value.items()}
+        return {key: json_data(inner) for key, inner in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_json_data(inner) for inner in value]
+        return [json_data(inner) for inner in value]
     return value

@@ -11,7 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from mcpuppet.audit.report import AgreementReport, AskReport, ShownValue
+from mcpuppet.audit.report_approvals import edit_report
+from mcpuppet.audit.report_decisions import (
+    AgreementReport,
+    AskReport,
+    EscalationReport,
+    ShownValue,
+)
 from mcpuppet.session import events as e
 
 
@@ -59,8 +65,29 @@ class AsksReading:
             return False
         held = set(event.roles)
         policies = tuple(name for name, roles in ask.policies.items() if held & set(roles))
-        agreement = AgreementReport(event.by, at, event.content, event.channel, policies)
+        agreement = AgreementReport(
+            by=event.by,
+            at=at,
+            content=event.content,
+            channel=event.channel,
+            policies=policies,
+            roles=event.roles,
+            credential=event.credential,
+        )
         return self._change(ask, agreements=(*ask.agreements, agreement))
+
+    def edited(self, event: e.ApprovalEdited, at: datetime) -> bool:
+        """A person changed the call."""
+        ask = self._get(event.approval_id)
+        return ask is not None and self._change(ask, edits=(*ask.edits, edit_report(event, at)))
+
+    def escalated(self, event: e.ApprovalEscalated, at: datetime) -> bool:
+        """Others are asked."""
+        ask = self._get(event.approval_id)
+        if ask is None:
+            return False
+        escalation = EscalationReport(at, event.roles, event.expires_at)
+        return self._change(ask, escalations=(*ask.escalations, escalation))
 
     def granted(self, event: e.ApprovalGranted, at: datetime) -> bool:
         """Somebody has agreed for every policy."""
@@ -68,8 +95,15 @@ class AsksReading:
 
     def rejected(self, event: e.ApprovalRejected, at: datetime) -> bool:
         """Somebody has refused."""
-        by, reason = (event.by,), event.reason
-        return self._decide(event.approval_id, at, by, status="rejected", reason=reason)
+        return self._decide(
+            event.approval_id,
+            at,
+            (event.by,),
+            status="rejected",
+            reason=event.reason,
+            channel=event.channel,
+            credential=event.credential,
+        )
 
     def expired(self, event: e.ApprovalExpired, at: datetime) -> bool:
         """Nobody decided in time, or the call was not made in time."""

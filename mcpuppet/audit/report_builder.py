@@ -1,34 +1,38 @@
-"""From a session's events to what a report says of them: runs, calls, approvals and holds.
+"""From a session's events to what a report says of them: the session, its runs and its holds.
 
-Owns the reading of each event; rules, facts and requests about single calls have modules of their
-own. Deliberately verifies nothing, and accepts any order of events: the
-readable records of a broken chain must still be shown, next to the breaks.
+Owns which reading takes which event; calls, approvals, reviews, requests about single calls, rules
+and facts have readings of their own. Deliberately verifies nothing, and accepts any order of
+events: the readable records of a broken chain must still be shown, next to the breaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from mcpuppet.audit.figures import figures_of
 from mcpuppet.audit.report import (
-    ApprovalReport,
-    CallReport,
     ChainReport,
+    CheckpointReport,
     ComplianceReport,
+    EventReport,
     HoldReport,
-    NearMiss,
-    Objection,
+    RefusedDecision,
+    ReplayOutcome,
     Resolution,
     RunReport,
-    ShownCallReport,
-    Violation,
-    VoteReport,
+    WorkflowReport,
 )
+from mcpuppet.audit.report_approvals import ApprovalsReading, ReviewsReading
 from mcpuppet.audit.report_asks import AsksReading
+from mcpuppet.audit.report_calls import near_misses_of, violation
+from mcpuppet.audit.report_calls_reading import CallsReading
+from mcpuppet.audit.report_events import event_report
 from mcpuppet.audit.report_rules import RulesReading
+from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 
 
@@ -49,23 +53,37 @@ class ReportBuilder:
         self._opened_at: datetime | None = None
         self._last_at: datetime | None = None
         self._runs: list[RunReport] = []
-        self._calls: list[CallReport] = []
-        self._call_places: dict[str, int] = {}
-        self._approvals: list[ApprovalReport] = []
-        self._approval_places: dict[str, int] = {}
-        self._open_approvals: set[int] = set()
-        self._rules = RulesReading()
+        self._calls = CallsReading()
+        self._approvals = ApprovalsReading()
         self._asks = AsksReading()
+        self._reviews = ReviewsReading()
+        self._rules = RulesReading()
+        self._refusals: list[RefusedDecision] = []
         self._holds: list[HoldReport] = []
         self._waiting_holds: set[int] = set()
+        self._events: list[EventReport] = []
 
     def take(self, seq: int, event: e.Event, at: datetime) -> None:
         """Take in the event of record `seq`."""
         self._last_at = at
+        self._events.append(event_report(seq, event, at))
         _HANDLERS[type(event)](self, event, _Place(seq, at))
 
-    def report(self, chain: ChainReport, statement: str) -> ComplianceReport:
-        """The report of all events so far."""
+    def report(
+        self,
+        chain: ChainReport,
+        statement: str,
+        *,
+        as_of: datetime | None = None,
+        text_of: Callable[[str], str | None] = lambda _: None,
+        checkpoint: CheckpointReport | None = None,
+        replay: ReplayOutcome | None = None,
+    ) -> ComplianceReport:
+        """The report of all events so far; `text_of` gives the text with a hash, if it is known.
+
+        At `as_of`, reviews whose time has passed are overdue.
+        """
+        calls = self._calls.reports
         return ComplianceReport(
             session_id=self._session_id,
             principal=self._principal,
@@ -76,17 +94,37 @@ class ReportBuilder:
             rules=tuple(self._rules.adopted),
             inputs=tuple(self._rules.inputs),
             runs=tuple(self._runs),
-            calls=tuple(self._calls),
-            violations=tuple(_violation(one) for one in self._calls if one.decision == "denied"),
-            near_misses=tuple(miss for one in self._calls for miss in _near_misses(one)),
-            approvals=tuple(self._approvals),
+            calls=calls,
+            violations=tuple(violation(one) for one in calls if one.decision == "denied"),
+            near_misses=tuple(miss for one in calls for miss in near_misses_of(one)),
+            approvals=self._approvals.reports,
             asks=self._asks.reports,
             holds=tuple(self._holds),
             facts=self._rules.facts,
-            figures=figures_of(self._calls),
+            figures=figures_of(calls),
+            reviews=self._reviews.reports(as_of),
+            refusals=tuple(self._refusals),
+            repeats=self._calls.repeats,
+            workflows=tuple(self._workflows(text_of)),
+            events=tuple(self._events),
+            checkpoint=checkpoint,
+            replay=replay,
+            made_at=as_of,
         )
 
+    def _workflows(self, text_of: Callable[[str], str | None]) -> typing.Iterator[WorkflowReport]:
+        """Each text that was in force, once, in the order of their coming into force."""
+        runs = {one.hash: one for one in reversed(self._runs)}
+        for run in reversed(runs.values()):
+            yield WorkflowReport("workflow", run.workflow, run.version, run.hash, text_of(run.hash))
+        rules = {one.hash: one for one in reversed(self._rules.adopted)}
+        for one in reversed(rules.values()):
+            yield WorkflowReport("rules", one.rules, one.version, one.hash, text_of(one.hash))
+
     # --- the session, its rules and its runs ----------------------------------------------------
+
+    def _opened(self, event: e.SessionOpened, place: _Place) -> None:
+        self._principal, self._opened_at = event.principal, place.at
 
     def _rules_adopted(self, event: e.RulesAdopted, place: _Place) -> None:
         self._rules.adopt(place.seq, event, place.at)
@@ -100,9 +138,6 @@ class ReportBuilder:
     def _fact_learned(self, event: e.FactLearned, place: _Place) -> None:
         del place
         self._rules.learn(event)
-
-    def _opened(self, event: e.SessionOpened, place: _Place) -> None:
-        self._principal, self._opened_at = event.principal, place.at
 
     def _run_started(self, event: e.RunStarted, place: _Place) -> None:
         self._runs.append(
@@ -124,14 +159,14 @@ class ReportBuilder:
         self._change_run(status="failing", reason=event.reason)
 
     def _run_ended(self, event: e.RunEnded, place: _Place) -> None:
-        self._close_approvals(None)
+        self._approvals.close(None)
         self._close_holds(None)
         run = self._active_run()
         if run is not None:
             self._change_run(
                 status=event.status,
                 ended_at=place.at,
-                seconds=_seconds(run.started_at, place.at),
+                seconds=(place.at - run.started_at).total_seconds(),
                 reason=event.reason or run.reason,
                 ended_by=event.by,
             )
@@ -149,80 +184,52 @@ class ReportBuilder:
         run = self._active_run()
         return None if run is None else run.run_id
 
+    def _mark_waiting(self) -> None:
+        """A run waits for approval exactly while a request is open, unless it is failing."""
+        run = self._active_run()
+        if run is not None and run.status != "failing":
+            self._change_run(status="waiting_approval" if self._approvals.waiting else "active")
+
     # --- calls ----------------------------------------------------------------------------------
 
     def _call_denied(self, event: e.CallDenied, place: _Place) -> None:
-        self._add_call(event, place, "denied", rule=event.rule, reason=event.reason)
+        self._calls.denied(place.seq, event, place.at, self._run_id())
 
     def _call_deferred(self, event: e.CallDeferred, place: _Place) -> None:
-        self._add_call(event, place, "awaiting_approval", approval_id=event.approval_id)
-        if self._asks.attempted(event):
-            return
-        shown = ShownCallReport(
-            place.at, event.call_id, event.step or "", event.tool, event.arguments, event.digest
-        )
-        self._change_approval(event.approval_id, lambda one: {"shown": (*one.shown, shown)})
+        self._calls.deferred(place.seq, event, place.at, self._run_id())
+        if not self._asks.attempted(event):
+            self._approvals.shown(event, place.at)
 
     def _call_started(self, event: e.CallStarted, place: _Place) -> None:
-        self._add_call(
-            event,
-            place,
-            "allowed",
-            purpose=event.purpose,
-            attempt=event.attempt,
-            approvals_used=event.grants,
-            would_have_denied=tuple(_objection(one) for one in event.would_have_denied),
-            outcome="open",
-            started_at=place.at,
-        )
+        self._calls.started(place.seq, event, place.at, self._run_id())
         self._asks.used(event, place.at)
-
-    def _add_call(
-        self,
-        event: e.CallDenied | e.CallDeferred | e.CallStarted,
-        place: _Place,
-        decision: Literal["allowed", "denied", "awaiting_approval"],
-        **details: Any,
-    ) -> None:
-        self._call_places[event.call_id] = len(self._calls)
-        self._calls.append(
-            CallReport(
-                seq=place.seq,
-                run_id=self._run_id(),
-                call_id=event.call_id,
-                tool=event.tool,
-                step=event.step,
-                principal=event.principal,
-                digest=event.digest,
-                decision=decision,
-                decided_at=place.at,
-                **details,
-            )
-        )
 
     def _call_succeeded(self, event: e.CallSucceeded, place: _Place) -> None:
         del place
-        self._change_call(event.call_id, outcome="succeeded", seconds=event.seconds)
+        self._calls.succeeded(event)
 
     def _call_failed(self, event: e.CallFailed, place: _Place) -> None:
         del place
-        error = f"{event.reason}: {event.message}"
-        self._change_call(event.call_id, outcome="failed", seconds=event.seconds, error=error)
+        self._calls.failed(event)
 
     def _call_unknown(self, event: e.CallBecameUnknown, place: _Place) -> None:
         del place
-        error = f"{event.reason}: {event.message}"
-        self._change_call(event.call_id, outcome="unknown", seconds=event.seconds, error=error)
+        self._calls.became_unknown(event)
 
     def _call_resolved(self, event: e.CallResolved, place: _Place) -> None:
         resolution = Resolution(event.by, event.happened, event.note, place.at)
-        self._change_call(event.call_id, resolution=resolution)
+        self._calls.resolved(event.call_id, resolution)
         self._settle_holds(lambda hold: hold.call_id == event.call_id, resolution)
 
-    def _change_call(self, call_id: str, **changes: Any) -> None:
-        index = self._call_places.get(call_id)
-        if index is not None:
-            self._calls[index] = replace(self._calls[index], **changes)
+    def _call_reconciled(self, event: e.CallReconciled, place: _Place) -> None:
+        self._calls.reconciled(event, place.at)
+        self._end_holds(lambda hold: hold.call_id == event.call_id, status="closed")
+
+    def _call_repeated(self, event: e.CallRepeated, place: _Place) -> None:
+        self._calls.repeated(place.seq, event, place.at)
+
+    def _late_outcome(self, event: e.LateOutcome, place: _Place) -> None:
+        self._calls.answered_late(event, place.at)
 
     # --- steps that wait for a person -----------------------------------------------------------
 
@@ -245,7 +252,8 @@ class ReportBuilder:
     def _step_skipped(self, event: e.StepSkipped, place: _Place) -> None:
         del place
         self._close_holds((event.step,))
-        self._close_approvals(event.step)
+        self._approvals.close(event.step)
+        self._mark_waiting()
 
     def _step_compensated(self, event: e.StepCompensated, place: _Place) -> None:
         del place
@@ -269,100 +277,71 @@ class ReportBuilder:
                 self._holds[index] = replace(self._holds[index], **changes)
                 self._waiting_holds.remove(index)
 
-    # --- approvals ------------------------------------------------------------------------------
+    # --- approvals, reviews, and refused attempts to decide -------------------------------------
 
     def _approval_opened(self, event: e.ApprovalOpened, place: _Place) -> None:
-        self._close_approvals(event.step)  # one that was asked again because it had expired
-        self._approval_places[event.approval_id] = len(self._approvals)
-        self._open_approvals.add(len(self._approvals))
-        self._approvals.append(
-            ApprovalReport(
-                seq=place.seq,
-                approval_id=event.approval_id,
-                run_id=self._run_id(),
-                step=event.step,
-                asked=event.asked,
-                roles=event.roles,
-                quorum=event.quorum,
-                requested_by=event.requested_by,
-                opened_at=place.at,
-                expires_at=event.expires_at,
-                binds=event.binds,
-            )
-        )
+        self._approvals.open(place.seq, event, place.at, self._run_id())
         self._mark_waiting()
 
     def _ask_opened(self, event: e.AskOpened, place: _Place) -> None:
         self._asks.open(place.seq, event, place.at, self._run_id())
 
     def _approval_voted(self, event: e.ApprovalVoted, place: _Place) -> None:
-        if self._asks.agreed(event, place.at):
-            return
-        vote = VoteReport(event.by, place.at, event.content, event.channel)
-        self._change_approval(event.approval_id, lambda one: {"votes": (*one.votes, vote)})
+        if not self._asks.agreed(event, place.at):
+            self._approvals.voted(event, place.at)
+
+    def _approval_edited(self, event: e.ApprovalEdited, place: _Place) -> None:
+        if not self._asks.edited(event, place.at):
+            self._approvals.edited(event, place.at)
+
+    def _approval_escalated(self, event: e.ApprovalEscalated, place: _Place) -> None:
+        if not self._asks.escalated(event, place.at):
+            self._approvals.escalated(event, place.at)
 
     def _approval_granted(self, event: e.ApprovalGranted, place: _Place) -> None:
         if not self._asks.granted(event, place.at):
-            self._decide(event.approval_id, place, event.by, status="approved")
+            self._approvals.granted(event, place.at)
+            self._mark_waiting()
 
     def _approval_rejected(self, event: e.ApprovalRejected, place: _Place) -> None:
-        if self._asks.rejected(event, place.at):
-            return
-        if self._has_lapsed(event.approval_id):  # who had granted it stays told
-            self._change_approval(event.approval_id, lambda _: {"reason": event.reason})
-            return
-        self._decide(event.approval_id, place, (event.by,), status="rejected", reason=event.reason)
+        if not self._asks.rejected(event, place.at):
+            self._approvals.rejected(event, place.at)
+            self._mark_waiting()
 
     def _approval_bypassed(self, event: e.ApprovalBypassed, place: _Place) -> None:
-        justification = event.justification
-        self._decide(
-            event.approval_id, place, (event.by,), status="bypassed", justification=justification
-        )
+        self._approvals.bypassed(event, place.at)
+        self._mark_waiting()
 
     def _approval_expired(self, event: e.ApprovalExpired, place: _Place) -> None:
         if not self._asks.expired(event, place.at):
-            self._change_approval(event.approval_id, lambda one: _expiry(one, event.reset))
+            self._approvals.expired(event)
 
-    def _has_lapsed(self, approval_id: str) -> bool:
-        index = self._approval_places.get(approval_id)
-        return index is not None and self._approvals[index].status == "lapsed"
+    def _review_opened(self, event: e.ReviewOpened, place: _Place) -> None:
+        self._reviews.open(place.seq, event, place.at)
 
-    def _decide(self, approval_id: str, place: _Place, by: tuple[str, ...], **changes: Any) -> None:
-        self._change_approval(
-            approval_id,
-            lambda one: {
-                "decided_at": place.at,
-                "decided_by": by,
-                "seconds_to_decide": _seconds(one.opened_at, place.at),
-                **changes,
-            },
+    def _review_overdue(self, event: e.ReviewOverdue, place: _Place) -> None:
+        del place
+        self._reviews.overdue(event)
+
+    def _review_closed(self, event: e.ReviewClosed, place: _Place) -> None:
+        self._reviews.closed(event, place.at)
+
+    def _decision_refused(self, event: a.DecisionRefused, place: _Place) -> None:
+        self._refusals.append(
+            RefusedDecision(
+                seq=place.seq,
+                at=place.at,
+                action=event.action,
+                target=event.target,
+                by=event.by,
+                credential=event.credential,
+                channel=event.channel,
+                reason=event.reason,
+            )
         )
-        self._mark_waiting()
 
-    def _change_approval(
-        self, approval_id: str, changes: Callable[[ApprovalReport], Mapping[str, Any]]
-    ) -> None:
-        index = self._approval_places.get(approval_id)
-        if index is not None:
-            self._change_approval_at(index, **changes(self._approvals[index]))
-
-    def _change_approval_at(self, index: int, **changes: Any) -> None:
-        self._approvals[index] = changed = replace(self._approvals[index], **changes)
-        if changed.status != "open":
-            self._open_approvals.discard(index)
-
-    def _close_approvals(self, step: str | None) -> None:
-        for index in tuple(self._open_approvals):
-            approval = self._approvals[index]
-            if step in (None, approval.step):
-                self._change_approval_at(index, status="expired" if approval.expired else "closed")
-        self._mark_waiting()
-
-    def _mark_waiting(self) -> None:
-        """A run waits for approval exactly while a request is open, unless it is failing."""
-        run = self._active_run()
-        if run is not None and run.status != "failing":
-            self._change_run(status="waiting_approval" if self._open_approvals else "active")
+    def _administrative(self, event: a.AdminEvent, place: _Place) -> None:
+        """Its sentence among the events says everything."""
 
 
 _Handler = Callable[[ReportBuilder, Any, _Place], None]
@@ -382,6 +361,9 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.CallFailed: ReportBuilder._call_failed,
     e.CallBecameUnknown: ReportBuilder._call_unknown,
     e.CallResolved: ReportBuilder._call_resolved,
+    e.CallReconciled: ReportBuilder._call_reconciled,
+    e.CallRepeated: ReportBuilder._call_repeated,
+    e.LateOutcome: ReportBuilder._late_outcome,
     e.StepHeld: ReportBuilder._step_held,
     e.StepReleased: ReportBuilder._step_released,
     e.StepSucceeded: ReportBuilder._step_moved,
@@ -392,50 +374,16 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.StepCompensated: ReportBuilder._step_compensated,
     e.ApprovalOpened: ReportBuilder._approval_opened,
     e.ApprovalVoted: ReportBuilder._approval_voted,
+    e.ApprovalEdited: ReportBuilder._approval_edited,
+    e.ApprovalEscalated: ReportBuilder._approval_escalated,
     e.ApprovalGranted: ReportBuilder._approval_granted,
     e.ApprovalRejected: ReportBuilder._approval_rejected,
     e.ApprovalBypassed: ReportBuilder._approval_bypassed,
     e.ApprovalExpired: ReportBuilder._approval_expired,
     e.AskOpened: ReportBuilder._ask_opened,
+    e.ReviewOpened: ReportBuilder._review_opened,
+    e.ReviewOverdue: ReportBuilder._review_overdue,
+    e.ReviewClosed: ReportBuilder._review_closed,
+    **dict.fromkeys(typing.get_args(a.AdminEvent), ReportBuilder._administrative),
+    a.DecisionRefused: ReportBuilder._decision_refused,
 }
-
-
-def _seconds(start: datetime, end: datetime) -> float:
-    return (end - start).total_seconds()
-
-
-def _expiry(approval: ApprovalReport, reset: tuple[str, ...]) -> Mapping[str, Any]:
-    granted = approval.status in ("approved", "bypassed")
-    return {"expired": True, "reset": reset, "status": "lapsed" if granted else approval.status}
-
-
-def _objection(one: Mapping[str, Any]) -> Objection:
-    return Objection(*(str(one.get(name, "")) for name in ("book", "rule", "reason")))
-
-
-def _near_misses(call: CallReport) -> Iterator[NearMiss]:
-    for one in call.would_have_denied:
-        yield NearMiss(
-            seq=call.seq,
-            at=call.decided_at,
-            call_id=call.call_id,
-            tool=call.tool,
-            step=call.step,
-            principal=call.principal,
-            book=one.book,
-            rule=one.rule,
-            reason=one.reason,
-        )
-
-
-def _violation(call: CallReport) -> Violation:
-    return Violation(
-        seq=call.seq,
-        at=call.decided_at,
-        call_id=call.call_id,
-        tool=call.tool,
-        step=call.step,
-        principal=call.principal,
-        rule=call.rule or "",
-        reason=call.reason or "",
-    )

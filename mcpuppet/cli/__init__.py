@@ -25,6 +25,7 @@ from mcpuppet.cli.render import render
 from mcpuppet.cli.reopen import reopen
 from mcpuppet.cli.report import report
 from mcpuppet.cli.resolve import resolve
+from mcpuppet.cli.review import review, reviews
 from mcpuppet.cli.schema import schema
 from mcpuppet.cli.serve import serve
 from mcpuppet.cli.sessions import sessions
@@ -49,7 +50,7 @@ for _panel, _commands in {
     "Start here": (demo, init),
     "Workflows": (validate, explain, render, pin, schema),
     "Gateway": (serve, sessions, show),
-    "People": (approvals, approve, deny, cancel, resolve, reopen),
+    "People": (approvals, approve, deny, reviews, review, cancel, resolve, reopen),
     "Audit": (report,),
     "Other": (version,),
 }.items():

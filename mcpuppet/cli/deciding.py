@@ -1,4 +1,4 @@
-"""What people do at the desk with a token: add users, decide, cancel, reopen and resolve.
+"""What people do at the desk with a token: decide, edit, review, cancel, reopen and resolve.
 
 Each gives the sentence that tells the person what became of it. Whether this person may is decided
 where it is recorded (`people`), never here.
@@ -6,8 +6,10 @@ where it is recorded (`people`), never here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -15,9 +17,10 @@ from mcpuppet.app import Desk, utc_now
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.cli.edge import NotDecidedError
 from mcpuppet.cli.looking import held_in
-from mcpuppet.cli.pages import approval_page, show
+from mcpuppet.cli.pages import approval_page, edit_page, show
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.people import Person
+from mcpuppet.session.state import ShownCall
 from mcpuppet.views import ApprovalView, SessionView, legal_sentence
 
 _CALL_PREFIX = "call_"
@@ -25,24 +28,34 @@ _MOST_SESSIONS = 1000
 """How many sessions are searched for a held call, the one changed last first."""
 
 
-def _as_person(config: Path, token: str, work: Callable[[Desk, Person], Awaitable[str]]) -> str:
-    """Check the token before anything is looked at or shown."""
+def as_person(
+    config: Path,
+    token: str,
+    action: str,
+    target: str,
+    work: Callable[[Desk, Person], Awaitable[str]],
+) -> str:
+    """Check the token before anything is looked at or shown; whatever is refused is recorded."""
 
     async def checked(desk: Desk) -> str:
-        return await work(desk, await desk.people.authenticate(token))
+        person = await desk.people.authenticate(token, action, target)
+        async with desk.people.attempt(action, target, person):
+            return await work(desk, person)
 
     return at_desk(config, checked)
 
 
-def add_user(config: Path, token: Callable[[], str], name: str, roles: tuple[str, ...]) -> str:
-    """Add a person and give their token; `token` is asked for unless they are the first one."""
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Other arguments for the call that is asked about."""
 
-    async def work(desk: Desk) -> str:
-        first = not await desk.people.has_users()
-        by = None if first else await desk.people.authenticate(token())
-        return await desk.people.add_user(name, roles, by)
-
-    return at_desk(config, work, new_store=True)
+    arguments: Mapping[str, Any] | None
+    """All of them; None leaves those that are shown."""
+    changes: Mapping[str, Any]
+    """Single arguments to set."""
+    step: str | None
+    """The step whose call is meant, where several are shown."""
+    note: str
 
 
 def approve(
@@ -63,11 +76,7 @@ def approve(
 
     async def work(desk: Desk, person: Person) -> str:
         view = await desk.people.approval(approval_id)
-        if digest is not None and digest != view.content:
-            raise NotDecidedError(
-                f"{approval_id} shows something else by now, of digest {view.content}: "
-                "look at it again"
-            )
+        await _check_digest(desk, person, action, view, digest)
         show(approval_page(view, utc_now()), stderr=True)
         question = "Approve exactly this?" if justification is None else "Bypass exactly this?"
         if asking and not typer.confirm(question, err=True):
@@ -84,7 +93,81 @@ def approve(
             return f"{approval_id}: approved by {person.name} ({votes}); others must too."
         return f"{approval_id}: approved by {person.name}. {_legal(after)}"
 
-    return _as_person(config, token, work)
+    action = "approve" if justification is None else "bypass"
+    return as_person(config, token, action, approval_id, work)
+
+
+async def _check_digest(
+    desk: Desk, person: Person, action: str, view: ApprovalView, digest: str | None
+) -> None:
+    """Raise NotDecidedError unless the request shows what the person was shown."""
+    if digest is None or digest == view.content:
+        return
+    words = f"{view.approval_id} shows something else by now, of digest {view.content}"
+    await desk.people.refuse(action, view.approval_id, person, words)
+    raise NotDecidedError(f"{words}: look at it again")
+
+
+def edit(
+    config: Path,
+    token: str,
+    approval_id: str,
+    edited: Edit,
+    *,
+    digest: str | None,
+    asking: bool,
+) -> str:
+    """Put other arguments in place of those that are asked about.
+
+    What is asked about is shown on stderr, and what it would become. Raises what `approve` and
+    `People.edit` raise.
+    """
+
+    async def work(desk: Desk, person: Person) -> str:
+        view = await desk.people.approval(approval_id)
+        await _check_digest(desk, person, "edit", view, digest)
+        call = _call_of(view, edited.step)
+        before = call.arguments if edited.arguments is None else edited.arguments
+        arguments = {**before, **edited.changes}
+        show(approval_page(view, utc_now()), stderr=True)
+        show(edit_page(call, arguments), stderr=True)
+        if asking and not typer.confirm("Change the call to this?", err=True):
+            raise NotDecidedError(f"{approval_id} was not changed")
+        after = await desk.people.edit(
+            approval_id, person, view.content, call.digest, arguments, edited.note
+        )
+        now = next((one for one in after.approvals if one.approval_id == approval_id), None)
+        shown = "" if now is None else f" It shows digest {now.content} now."
+        return (
+            f"{approval_id}: {call.tool} edited by {person.name}; nobody has approved it yet."
+            f"{shown}"
+        )
+
+    return as_person(config, token, "edit", approval_id, work)
+
+
+def _call_of(view: ApprovalView, step: str | None) -> ShownCall:
+    """The shown call that is meant; raises InvalidInputError when that is not one."""
+    calls = [one for one in view.calls if step in (None, one.step)]
+    if len(calls) == 1:
+        return calls[0]
+    if not view.calls:
+        raise InvalidInputError(
+            f"{view.approval_id} shows no call: only one that was attempted can be edited"
+        )
+    steps = ", ".join(one.step for one in view.calls)
+    raise InvalidInputError(f"say whose call is meant with --call STEP; there are: {steps}")
+
+
+def review(config: Path, token: str, review_id: str, *, justified: bool, note: str) -> str:
+    """Say whether a bypass was justified; raises what `People.review` raises."""
+
+    async def work(desk: Desk, person: Person) -> str:
+        await desk.people.review(review_id, person, justified=justified, note=note)
+        what = "justified" if justified else "not justified"
+        return f"{review_id}: {what}, says {person.name}."
+
+    return as_person(config, token, "review", review_id, work)
 
 
 def deny(config: Path, token: str, approval_id: str, reason: str) -> str:
@@ -94,19 +177,19 @@ def deny(config: Path, token: str, approval_id: str, reason: str) -> str:
         after = await desk.people.deny(approval_id, person, reason)
         return f"{approval_id}: denied by {person.name}. {_legal(after)}"
 
-    return _as_person(config, token, work)
+    return as_person(config, token, "deny", approval_id, work)
 
 
 def reopen(config: Path, token: str, session_id: str, note: str) -> str:
     """Let a session's inputs be declared anew; raises what `People.reopen_inputs` raises."""
-    if not note.strip():
-        raise InvalidInputError('reopening needs a note for the audit trail: --note "..."')
 
     async def work(desk: Desk, person: Person) -> str:
+        if not note.strip():
+            raise InvalidInputError('reopening needs a note for the audit trail: --note "..."')
         after = await desk.people.reopen_inputs(session_id, person, note)
         return f"{session_id}: inputs reopened by {person.name}. {_legal(after)}"
 
-    return _as_person(config, token, work)
+    return as_person(config, token, "reopen", session_id, work)
 
 
 def cancel(config: Path, token: str, session_id: str, reason: str) -> str:
@@ -116,7 +199,7 @@ def cancel(config: Path, token: str, session_id: str, reason: str) -> str:
         after = await desk.people.cancel(session_id, person, reason)
         return f"{session_id}: cancelled by {person.name}. {_legal(after)}"
 
-    return _as_person(config, token, work)
+    return as_person(config, token, "cancel", session_id, work)
 
 
 def resolve(
@@ -130,7 +213,7 @@ def resolve(
         what = "happened" if happened else "did not happen"
         return f"{target}: {what}, says {person.name}. {_legal(after)}"
 
-    return _as_person(config, token, work)
+    return as_person(config, token, "resolve", target, work)
 
 
 async def _session_of(desk: Desk, call_id: str) -> str:

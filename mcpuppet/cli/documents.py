@@ -13,7 +13,7 @@ from mcpuppet.cli.looking import FactView, HeldView, RulesView, Sight
 from mcpuppet.session.events import time_text
 from mcpuppet.session.state import AskState
 from mcpuppet.store.protocol import SessionRow, User
-from mcpuppet.views import ApprovalView
+from mcpuppet.views import ApprovalView, ReviewView
 
 
 def approvals_document(views: Sequence[ApprovalView]) -> dict[str, Any]:
@@ -36,12 +36,15 @@ def approval_document(view: ApprovalView) -> dict[str, Any]:
                 "tool": one.tool,
                 "arguments": dict(one.arguments),
                 "digest": one.digest,
+                "edited_by": one.edited_by or None,
             }
             for one in view.calls
         ],
         "roles": list(view.roles),
         "quorum": view.quorum,
         "approved_by": list(view.approved_by),
+        "void_votes": list(view.void_votes),
+        "escalated": view.escalated,
         "requested_by": view.requested_by,
         "opened_at": time_text(view.opened_at),
         "expires_at": time_text(view.expires_at),
@@ -49,6 +52,22 @@ def approval_document(view: ApprovalView) -> dict[str, Any]:
         "digest": view.content,
         "seen": dict(view.seen),
         "policies": _policies_document(view.policies),
+    }
+
+
+def review_document(view: ReviewView) -> dict[str, Any]:
+    """One bypass that still has to be reviewed."""
+    return {
+        "review_id": view.review_id,
+        "session_id": view.session_id,
+        "approval_id": view.approval_id,
+        "step": view.step,
+        "bypassed_by": view.bypassed_by,
+        "justification": view.justification,
+        "roles": list(view.roles),
+        "opened_at": time_text(view.opened_at),
+        "due_at": time_text(view.due_at),
+        "overdue": view.overdue,
     }
 
 
@@ -83,6 +102,8 @@ def session_document(sight: Sight) -> dict[str, Any]:
             for one in view.legal
         ],
         "approvals": [approval_document(one) for one in view.approvals],
+        "reviews": [review_document(one) for one in view.reviews],
+        "guidance": dict(view.guidance),
         "held": [_held_document(one) for one in sight.held],
         "open_calls": list(view.open_calls),
         "rules": None if sight.rules is None else _rules_document(sight.rules),
@@ -143,7 +164,12 @@ def near_misses_row_document(row: SessionRow, misses: NearMisses) -> dict[str, A
 
 
 def _held_document(held: HeldView) -> dict[str, Any]:
-    return {"target": held.target, "step": held.step, "reason": held.reason}
+    return {
+        "target": held.target,
+        "step": held.step,
+        "reason": held.reason,
+        "late": held.late or None,
+    }
 
 
 def session_row_document(row: SessionRow) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,19 +13,24 @@ from typing import Any, TypeVar
 import anyio
 
 from mcpuppet.app import Desk
+from mcpuppet.audit.fates import Fate, fates
 from mcpuppet.audit.near_misses import NearMisses, near_misses
+from mcpuppet.audit.redaction import vault_of
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.errors import UnknownSessionError
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.machine import RUN_ENDS
+from mcpuppet.session.outcome import result_value
 from mcpuppet.session.state import AskState, FactState
 from mcpuppet.store.protocol import SessionRow, User
-from mcpuppet.views import ApprovalView, SessionView, session_view
+from mcpuppet.views import ApprovalView, ReviewView, SessionView, session_view, without_votes_of
 from mcpuppet.workflow.compiled import Rulebook
 
 SeenT = TypeVar("SeenT")
 
 _NOTHING_KNOWN = FactState()
+_MOST_SHOWN = 400
+"""Characters of a late result that are shown."""
 _EVERY = 2**62
 """More sessions than a store can hold."""
 _POLL = 0.2
@@ -41,6 +47,8 @@ class HeldView:
     """The id of the call whose outcome is not known, else of the step that is held."""
     step: str | None
     reason: str
+    late: str = ""
+    """What the tool answered after the call counted as unknown, if it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,15 @@ def watch_session(
     return at_desk(config, work)
 
 
+def reviews(config: Path) -> tuple[ReviewView, ...]:
+    """Every bypass that nobody has reviewed yet, the one due first first."""
+
+    async def work(desk: Desk) -> tuple[ReviewView, ...]:
+        return tuple(await desk.people.reviews())
+
+    return at_desk(config, work)
+
+
 def approvals(config: Path) -> tuple[ApprovalView, ...]:
     """Every open request, the oldest first."""
     return at_desk(config, _approvals)
@@ -148,14 +165,45 @@ async def _look(desk: Desk, session_id: str) -> Sight:
         raise UnknownSessionError(session_id)
     who = desk.settings.principal(progress.state.principal).principal
     missed = await asyncio.to_thread(near_misses, desk.store.reader, session_id)
+    view, void = session_view(progress, who), await desk.people.users.disabled()
     return Sight(
-        session_view(progress, who),
-        held_in(progress),
+        replace(view, approvals=tuple(without_votes_of(one, void) for one in view.approvals)),
+        await _with_late_answers(desk, session_id, held_in(progress)),
         _rules(progress),
         tuple(fact for book in progress.books for fact in _facts(progress, book)),
         tuple(one for one in progress.state.asks.values() if one.status != "open"),
         missed.get(session_id),
     )
+
+
+async def _with_late_answers(
+    desk: Desk, session_id: str, held: tuple[HeldView, ...]
+) -> tuple[HeldView, ...]:
+    """What is held, with the answers that came too late to count: for whoever settles it."""
+    if not held:
+        return held
+
+    def read() -> Mapping[str, Fate]:
+        with desk.store.reader() as reader:
+            vault = vault_of(reader, session_id)
+            return fates(reader.records(session_id), [one.target for one in held], vault)
+
+    found = await asyncio.to_thread(read)
+    return tuple(replace(one, late=_late_words(found[one.target])) for one in held)
+
+
+def _late_words(fate: Fate) -> str:
+    late = fate.late
+    if late is None:
+        return ""
+    after = "" if late.seconds is None else f" after {late.seconds:.1f} s"
+    if late.outcome == "failed":
+        return f"it answered late{after}, with an error: {late.message}"
+    if late.result is None:
+        return f"it answered late{after}, with a result of {late.result_bytes:,} bytes"
+    text = json.dumps(result_value(late.result), ensure_ascii=False)
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return f"it answered late{after}, with success: {shown}"
 
 
 def _rules(progress: Progress) -> RulesView | None:

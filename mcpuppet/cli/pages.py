@@ -24,7 +24,7 @@ from mcpuppet.cli.output import counted
 from mcpuppet.cli.text import plain
 from mcpuppet.session.state import AskState, ShownCall
 from mcpuppet.store.protocol import SessionRow, User
-from mcpuppet.views import ApprovalView, SessionView, StepView, legal_sentence
+from mcpuppet.views import ApprovalView, ReviewView, SessionView, StepView, legal_sentence
 
 SeenT = TypeVar("SeenT")
 
@@ -162,6 +162,8 @@ def session_page(sight: Sight, now: datetime) -> Text:
     page += [line for held in sight.held for line in _held(held, view.session_id)]
     for approval in view.approvals:
         page += [Text(), approval_page(approval, now)]
+    for review in view.reviews:
+        page += [Text(), review_page(review, now)]
     return _lines(page)
 
 
@@ -174,6 +176,8 @@ def _session_head(view: SessionView) -> Iterator[Text]:
     yield _row("status", plain(view.status, _STYLES.get(view.status, "")))
     if view.end_reason is not None:
         yield _row("because", view.end_reason)
+    for step, guidance in view.guidance.items():
+        yield _row("guidance", f"{step}: {guidance}")
 
 
 def _rules(rules: RulesView | None) -> Iterator[Text]:
@@ -231,6 +235,8 @@ def _held(held: HeldView, session_id: str) -> Iterator[Text]:
     command = f"mcpuppet resolve {held.target}{option} --happened | --did-not-happen"
     yield Text()
     yield _row("held", plain(f"{what}: {held.reason}", "red"))
+    if held.late:
+        yield _row("late answer", plain(f"{held.late}; it counts for nothing until you say so"))
     yield _row("settle it", command)
 
 
@@ -258,7 +264,7 @@ def approval_page(view: ApprovalView, now: datetime) -> Text:
     if not view.calls:
         page.append(_row("call", "none was attempted yet; the values are what is decided"))
     page += [
-        _row("roles", " or ".join(view.roles)),
+        _row("roles", f"{' or '.join(view.roles)}{' (escalated)' if view.escalated else ''}"),
         _row("approved", _progress(view)),
         _row("asked by", view.requested_by),
         _row("expires", _time_left(view.expires_at, now)),
@@ -269,6 +275,41 @@ def approval_page(view: ApprovalView, now: datetime) -> Text:
     return _lines(page)
 
 
+def edit_page(call: ShownCall, arguments: Mapping[str, Any]) -> Text:
+    """What a shown call would become."""
+    return _lines([_row("becomes", plain(call.tool, "bold")), *_values("", arguments)])
+
+
+# --- reviews ------------------------------------------------------------------------------------
+
+
+def reviews_page(views: Sequence[ReviewView], now: datetime) -> Text:
+    """Every bypass that still has to be reviewed."""
+    pages = [review_page(view, now) for view in views]
+    return Text("\n\n").join(pages) if pages else Text("No bypass waits to be reviewed.")
+
+
+def review_page(view: ReviewView, now: datetime) -> Text:
+    """One bypass, and by when somebody else has to look at it."""
+    left = _time_left(view.due_at, now, "is overdue")
+    due = plain(left, "bold red" if view.overdue else "")
+    command = f'mcpuppet review {view.review_id} --justified | --unjustified --note "..."'
+    return _lines(
+        [
+            _row("review", plain(view.review_id, "bold")),
+            _row("bypass", f"of {view.step} ({view.approval_id}) by {view.bypassed_by}"),
+            _row("reason", view.justification),
+            _row("session", view.session_id),
+            _row("reviewers", f"{' or '.join(view.roles)}, and not {view.bypassed_by}"),
+            _row("due", due),
+            _row("settle it", command),
+        ]
+    )
+
+
+# --- requests about single calls ----------------------------------------------------------------
+
+
 def _ask(view: ApprovalView, now: datetime) -> Iterator[Text]:
     """A request about one call: the call, who asks and why, and where its values came from."""
     call = view.calls[0]
@@ -276,6 +317,7 @@ def _ask(view: ApprovalView, now: datetime) -> Iterator[Text]:
     where = f" (step {call.step})" if call.step else ""
     yield _row("call", plain(f"{call.tool}{where}", "bold"))
     yield from _values("", call.arguments)
+    yield from _edited(call)
     for number, (name, value) in enumerate(view.binds.items()):
         yield _row("" if number else "look at", plain(f"{name} = {_written(value)}", "bold"))
         yield _row("", plain(f"  {view.seen.get(name, 'not known where from')}", "yellow"))
@@ -284,7 +326,7 @@ def _ask(view: ApprovalView, now: datetime) -> Iterator[Text]:
     yield _row("rules", view.workflow)
     yield _row("session", view.session_id)
     each = "; each policy needs somebody" if len(view.policies) > 1 else ""
-    yield _row("agreed", f"{', '.join(view.approved_by) or 'nobody yet'}{each}")
+    yield _row("agreed", f"{', '.join(view.approved_by) or 'nobody yet'}{each}{_void(view)}")
     yield _row("asked by", view.requested_by)
     yield _row("expires", _time_left(view.expires_at, now))
     yield _row("digest", view.content)
@@ -294,6 +336,12 @@ def _call(call: ShownCall) -> Iterator[Text]:
     yield _row("call", plain(f"{call.tool} (step {call.step})", "bold"))
     yield from _values("", call.arguments)
     yield _row("", f"digest {call.digest}")
+    yield from _edited(call)
+
+
+def _edited(call: ShownCall) -> Iterator[Text]:
+    if call.edited_by:
+        yield _row("", plain(f"as edited by {call.edited_by}; not what was asked for", "yellow"))
 
 
 def _values(label: str, values: Mapping[str, Any]) -> Iterator[Text]:
@@ -307,13 +355,19 @@ def _written(value: Any) -> str:
 
 def _progress(view: ApprovalView) -> str:
     by = f" (by {', '.join(view.approved_by)})" if view.approved_by else ""
-    return f"{len(view.approved_by)} of {view.quorum}{by}"
+    return f"{len(view.approved_by)} of {view.quorum}{by}{_void(view)}"
 
 
-def _time_left(expires_at: datetime, now: datetime) -> str:
+def _void(view: ApprovalView) -> str:
+    """Votes that do not count any more."""
+    names = ", ".join(view.void_votes)
+    return f"; of people disabled since, not counted: {names}" if names else ""
+
+
+def _time_left(expires_at: datetime, now: datetime, past: str = "has expired") -> str:
     left = expires_at - now
     when = f"{_moment(expires_at)} UTC"
-    return f"in {_span(left)} ({when})" if left > timedelta(0) else f"has expired ({when})"
+    return f"in {_span(left)} ({when})" if left > timedelta(0) else f"{past} ({when})"
 
 
 def _span(span: timedelta) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from mcpuppet.cli.edge import REFUSED, UNUSABLE
 from mcpuppet.cli.options import DEFAULT_CONFIG, ConfigOption
 from mcpuppet.cli.output import counted, put, say
 from mcpuppet.lockfile import Drift, compare, lock_path, read_lock, write_lock
+
+if TYPE_CHECKING:
+    from mcpuppet.settings import Settings
 
 
 def pin(
@@ -30,17 +33,22 @@ def pin(
     """Pin the servers' tools in mcpuppet.lock, as they are now.
 
     The file is beside the settings. A tool that is new is pinned; one that has changed or is gone
-    only with --accept, after somebody read what is shown.
+    only with --accept, after somebody read what is shown. Of a tool that is not in the file, what a
+    gateway saw first counts as pinned.
 
     Exit codes: 0 pinned, or nothing is different; 1 a pinned tool changed or is gone, or with
     --check anything is different; 2 a file cannot be used, or a server does not answer.
     """
     if accept and check:
         raise typer.BadParameter("--accept writes and --check does not: give one of them")
+    # Settings cost imports that --help should not pay.
+    from mcpuppet.cli.config import read_settings  # noqa: PLC0415
+
     path = lock_path(config)
     lock = read_lock(path)
-    tools = _listed(config)
-    drift = compare({} if lock is None else lock.tools, tools)
+    settings = read_settings(config)
+    tools = _listed(settings)
+    drift = compare({} if lock is None else lock.tools, tools, _seen_first(settings))
     put(*_lines(drift))
     if check:
         _say_checked(path, drift, exists=lock is not None)
@@ -56,11 +64,18 @@ def pin(
     say(f"{path}: {counted(len(tools), 'tool')} pinned ({_summary(drift)})")
 
 
-def _listed(config: Path) -> Mapping[str, Any]:
-    """The tools of all servers; ends the command when one of them does not answer."""
-    from mcpuppet.cli.config import read_settings  # noqa: PLC0415
+def _seen_first(settings: Settings) -> Mapping[str, str]:
+    """The digests of the definitions that gateways on this store have pinned."""
+    if not settings.store.exists():
+        return {}
+    from mcpuppet.store.sqlite_reader import open_view  # noqa: PLC0415 - as above
 
-    settings = read_settings(config)
+    with open_view(settings.store) as view:
+        return view.pins()
+
+
+def _listed(settings: Settings) -> Mapping[str, Any]:
+    """The tools of all servers; ends the command when one of them does not answer."""
     # MCP costs a second of imports, which a mistake in the settings should not wait for.
     import anyio  # noqa: PLC0415
 

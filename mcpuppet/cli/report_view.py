@@ -6,7 +6,6 @@ come from outside, so each is printed through `cli.text`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mcpuppet.audit import report_parts as parts
+from mcpuppet.audit import report_people_parts as people
 from mcpuppet.audit.report import (
     AgreementReport,
     ApprovalReport,
@@ -25,9 +26,12 @@ from mcpuppet.audit.report import (
     Figures,
     HoldReport,
     InputsReport,
+    LateOutcomeReport,
     Resolution,
     RunReport,
 )
+from mcpuppet.audit.report_words import value_text
+from mcpuppet.cli.document_view import render_blocks
 from mcpuppet.cli.text import plain
 from mcpuppet.session.events import time_text
 
@@ -35,6 +39,7 @@ _HASH_LENGTH = 12
 _VALUE_LENGTH = 300
 """Characters of a value that are printed; the JSON form has all of it."""
 _GOOD, _BAD, _WARN, _DIM, _HEAD = "green", "bold red", "yellow", "dim", "bold"
+_CHAINS = {"intact": ("intact", _GOOD), "broken": ("BROKEN", _BAD), "pruned": ("pruned", _WARN)}
 
 
 def render_report(report: ComplianceReport, console: Console) -> None:
@@ -46,7 +51,9 @@ def render_report(report: ComplianceReport, console: Console) -> None:
     _print_near_misses(report, console)
     _print_approvals(report.approvals, console)
     _print_asks(report.asks, console)
+    _print_reviews(report, console)
     _print_holds(report, console)
+    _print_repeats(report, console)
     _print_calls(report.calls, console)
     _print_learned(report, console)
     _print_figures(report, console)
@@ -63,9 +70,8 @@ def _print_summary(report: ComplianceReport, console: Console) -> None:
         },
     )
     chain = report.chain
-    intact = chain.status == "intact"
     head = "none is stored" if chain.head is None else chain.head
-    line = plain("intact" if intact else "BROKEN", _GOOD if intact else _BAD)
+    line = plain(*_CHAINS[chain.status])
     console.print(Text.assemble("  chain: ", line, f", {chain.records} records, head"))
     console.print(Text(f"    {head}", _DIM), overflow="fold")
     for one in chain.breaks:
@@ -165,6 +171,7 @@ def _print_approvals(approvals: Iterable[ApprovalReport], console: Console) -> N
                     f"vote {n}": f"{vote.by}, {_moment(vote.at)}, {vote.channel}"
                     for n, vote in enumerate(one.votes, start=1)
                 },
+                **_changes(one),
                 "expired": _moment(one.expires_at) if one.expired else None,
                 "decided": None if one.decided_at is None else _decided(one),
                 "reason": one.reason,
@@ -194,6 +201,7 @@ def _print_asks(asks: Iterable[AskReport], console: Console) -> None:
                     f"shown {shown.path}": f"{_json(shown.value)}; {shown.seen}"
                     for shown in one.shown
                 },
+                **_changes(one),
                 **{f"agreed {n}": _agreed(who) for n, who in enumerate(one.agreements, start=1)},
                 "decided": None if one.decided_at is None else _decided(one),
                 "reason": one.reason,
@@ -205,12 +213,44 @@ def _print_asks(asks: Iterable[AskReport], console: Console) -> None:
         )
 
 
+def _print_reviews(report: ComplianceReport, console: Console) -> None:
+    """Reviews of bypasses and refused attempts to decide; nothing where there was none."""
+    name = report.session_id
+    if report.reviews:
+        _print_heading(console, "Reviews of bypasses", report.reviews)
+        render_blocks([people.reviews_table((name, one) for one in report.reviews)], console)
+    if report.refusals:
+        _print_heading(console, "Attempts to decide that were refused", report.refusals)
+        render_blocks([people.refusals_table((name, one) for one in report.refusals)], console)
+
+
+def _print_repeats(report: ComplianceReport, console: Console) -> None:
+    """Requests that were made again; nothing where none was."""
+    if report.repeats:
+        _print_heading(console, "Repeated requests, not called again", report.repeats)
+        rows = ((report.session_id, one) for one in report.repeats)
+        render_blocks([parts.repeats_table(rows)], console)
+
+
 def _tool_of(ask: AskReport) -> str:
     return ask.tool if ask.step is None else f"{ask.tool} (step {ask.step})"
 
 
 def _agreed(one: AgreementReport) -> str:
     return f"{one.by}, {_moment(one.at)}, {one.channel}, for {', '.join(one.policies) or 'none'}"
+
+
+def _changes(one: ApprovalReport | AskReport) -> dict[str, str]:
+    """Escalations and edits of a request."""
+    escalations = (
+        (f"escalated {n}", f"{_moment(it.at)}, to {', '.join(it.roles)}")
+        for n, it in enumerate(one.escalations, start=1)
+    )
+    edits = (
+        (f"edited {n}", f"{_moment(it.at)}, by {it.by}: {_json(it.arguments)}; {it.note}")
+        for n, it in enumerate(one.edits, start=1)
+    )
+    return dict((*escalations, *edits))
 
 
 def _shown(call: Any) -> str:
@@ -249,18 +289,32 @@ def _print_hold(hold: HoldReport, console: Console) -> None:
 
 
 def _print_unknown(call: CallReport, console: Console) -> None:
-    settled = call.resolution
-    style = _WARN if settled is None else ""
+    style = "" if call.settled else _WARN
     console.print(_indented(2, plain(f"call {call.call_id} of {call.tool}: unknown", style)))
     _print_facts(
         console,
         {
             "started": _moment(call.started_at),
             "reason": call.error,
-            "settled": "not yet" if settled is None else _resolution(settled),
+            "settled": _settled(call),
+            "late answer": None if call.late is None else _late(call.late),
         },
         indent=4,
     )
+
+
+def _settled(call: CallReport) -> str:
+    if call.resolution is not None:
+        return _resolution(call.resolution)
+    told = call.reconciliation
+    if told is None:
+        return "not yet"
+    word = "it did happen" if told.happened else "it did not happen"
+    return f"{_moment(told.at)}, by the reading call {told.by_call}: {word}"
+
+
+def _late(late: LateOutcomeReport) -> str:
+    return f"{_moment(late.at)}, {late.outcome}, not applied"
 
 
 def _resolution(one: Resolution) -> str:
@@ -376,8 +430,7 @@ def _tool_and_step(tool: str, step: str | None) -> Text:
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}…"
+    return value_text(value, _VALUE_LENGTH)
 
 
 def _moment(at: datetime | None) -> str:

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mcpuppet.app import Desk
+from mcpuppet.audit.replay import ReplayReport, replay_store
 from mcpuppet.audit.report import ComplianceReport
+from mcpuppet.audit.verifier import (
+    ExportReport,
+    KeptCheckpoint,
+    VerifierKey,
+    read_lines,
+    verify_export,
+)
 from mcpuppet.audit.verify import VerifyReport, verify_store
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.errors import InvalidInputError
 
 
-def verify(config: Path) -> VerifyReport:
-    """Verify the whole store."""
+def verify(
+    config: Path, keys: Sequence[VerifierKey], checkpoints: Sequence[KeptCheckpoint]
+) -> VerifyReport:
+    """Verify the whole store, against its own checkpoints, their copies, and these."""
 
     async def work(desk: Desk) -> VerifyReport:
-        return verify_store(desk.store.reader)
+        return verify_store(desk.store.reader, desk.audit_log.kept(keys, checkpoints))
 
     return at_desk(config, work)
 
 
-def report(config: Path, session_id: str | None) -> ComplianceReport:
+def replay(config: Path) -> ReplayReport:
+    """Make every decision of every session again."""
+
+    async def work(desk: Desk) -> ReplayReport:
+        return replay_store(desk.store.reader)
+
+    return at_desk(config, work)
+
+
+def verify_export_file(
+    path: Path, keys: Sequence[VerifierKey], checkpoints: Sequence[KeptCheckpoint]
+) -> ExportReport:
+    """Verify an export; needs neither settings nor a store. Raises InvalidInputError."""
+    try:
+        with path.open("rb") as file:
+            return verify_export(read_lines(file), keys, checkpoints)
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+async def session_report(desk: Desk, session_id: str | None, *, replay: bool) -> ComplianceReport:
     """Report on a session, or on the one changed last; raises UnknownSessionError."""
-
-    async def work(desk: Desk) -> ComplianceReport:
-        chosen = session_id or await _newest(desk)
-        return desk.audit_monitor.generate_compliance_report(chosen)
-
-    return at_desk(config, work)
+    chosen = session_id or await _newest(desk)
+    return desk.audit_monitor.generate_compliance_report(chosen, replay=replay)
 
 
 async def _newest(desk: Desk) -> str:

@@ -10,7 +10,9 @@ from mcpuppet.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, Token
 from mcpuppet.cli.output import put, put_json, say
 from mcpuppet.cli.token_source import read_token
 
-user = typer.Typer(no_args_is_help=True, help="Add and list the people who may decide.")
+user = typer.Typer(no_args_is_help=True, help="The people who may decide, and their tokens.")
+
+NameArgument = Annotated[str, typer.Argument(help="As `mcpuppet user list` names them.")]
 
 
 @user.command()
@@ -25,14 +27,65 @@ def add(
     The first person becomes an admin as well; everybody else is added with an admin's token.
     """
     # The store costs a second of imports that --help should not pay.
-    from mcpuppet.cli import deciding  # noqa: PLC0415
+    from mcpuppet.cli import managing  # noqa: PLC0415
 
-    token = deciding.add_user(config, lambda: read_token(token_file), name, tuple(role))
-    put(token)
+    put(managing.add_user(config, lambda: read_token(token_file), name, tuple(role)))
+    _say_whose(name)
+
+
+def _say_whose(name: str) -> None:
     say(
         f"This is the token of {name}. It is not kept and cannot be shown again: put it into a "
         "file of mode 600 that only they can read."
     )
+
+
+@user.command()
+def disable(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    token_file: TokenFileOption = None,
+) -> None:
+    """Let a person decide nothing any more, with an admin's token. It cannot be undone.
+
+    Votes that they gave for what is still open do not count; what was granted stays granted.
+    """
+    token = read_token(token_file)
+    from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
+
+    put(managing.disable_user(config, token, name, reason))
+
+
+@user.command()
+def rotate(
+    name: NameArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    token_file: TokenFileOption = None,
+) -> None:
+    """Give a person a new token and print it, this once; the old one is worth nothing then.
+
+    With an admin's token, or with one's own.
+    """
+    token = read_token(token_file)
+    from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
+
+    put(managing.rotate_token(config, token, name))
+    _say_whose(name)
+
+
+@user.command()
+def roles(
+    name: NameArgument,
+    role: Annotated[list[str], typer.Option(help="What they may decide; may be given again.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    token_file: TokenFileOption = None,
+) -> None:
+    """Give a person these roles in place of those they hold, with an admin's token."""
+    token = read_token(token_file)
+    from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
+
+    put(managing.change_roles(config, token, name, tuple(role)))
 
 
 @user.command("list")

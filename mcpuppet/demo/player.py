@@ -55,10 +55,21 @@ async def _play(scenes: Sequence[Scene], stage: Stage) -> Ending:
     for number, scene in enumerate(scenes, start=1):
         stage.narrator.scene(number, len(scenes), scene.name, scene.headline)
         try:
+            if number == 1:
+                await _sign_the_trail(stage)
             await scene.play(stage)
         except (StoppedError, MCPuppetError, MCPError, OSError, ExceptionGroup) as raised:
             return _ending(scene, raised)
     return Ending()
+
+
+async def _sign_the_trail(stage: Stage) -> None:
+    """Make the key that signs what is about to be recorded."""
+    ran = await stage.command("audit", "init")
+    stage.expect(ran.code == 0, f"`mcpuppet audit init` said: {' '.join(ran.lines)}")
+    stage.narrator.line("person", "mcpuppet audit init")
+    stage.narrator.line("", "made the key that signs all that is recorded from here on.")
+    stage.narrator.gap()
 
 
 def _ending(scene: Scene, raised: Exception) -> Ending:

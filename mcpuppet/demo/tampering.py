@@ -1,4 +1,4 @@
-"""What somebody could do who can write to the store's file: edit a record. And how to undo it.
+"""What somebody could do who can write to the store's file: change records. And how to undo it.
 
 The edits go around MCPuppet, straight to the SQLite file. Only the demo uses this.
 """
@@ -13,9 +13,12 @@ from typing import Any
 
 import apsw
 
-from mcpuppet.audit.record import Record
+from mcpuppet.audit.record import Record, leaf_hash
 
 _UPDATE = "UPDATE record SET body=? WHERE session=? AND seq=?"
+_LATER = "SELECT seq, body FROM record WHERE session=? AND seq>? ORDER BY seq"
+_RESEAL = "UPDATE record SET body=?, hash=? WHERE session=? AND seq=?"
+_HEAD = "UPDATE session SET head=? WHERE id=?"
 
 
 def copy_store(source: Path, target: Path) -> None:
@@ -48,6 +51,33 @@ def as_allowed(record: Record) -> bytes:
         "verdicts": denied["verdicts"],
     }
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def as_harmless(record: Record) -> bytes:
+    """The body of a record of a denied call, rewritten to be about another tool.
+
+    A denied call leaves no trace in the session's state, so nothing else has to change.
+    """
+    fields = json.loads(record.body)
+    fields["data"]["tool"] = "finance.fraud_check"
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def rewrite_from(store: Path, record: Record, body: bytes) -> int:
+    """Put another body into a record, and seal it and all after it anew; gives their number."""
+    with closing(apsw.Connection(str(store))) as connection, connection:
+        sealed = [(record.seq, body)]
+        later_rows: list[Any] = connection.execute(
+            _LATER, (record.session_id, record.seq)
+        ).fetchall()
+        for seq, later in later_rows:
+            fields = json.loads(later)
+            fields["prev"] = leaf_hash(sealed[-1][1]).hex()
+            sealed.append((seq, json.dumps(fields, separators=(",", ":")).encode("ascii")))
+        for seq, one in sealed:
+            connection.execute(_RESEAL, (one, leaf_hash(one), record.session_id, seq))
+        connection.execute(_HEAD, (leaf_hash(sealed[-1][1]), record.session_id))
+    return len(sealed)
 
 
 def edit_record(store: Path, record: Record, body: bytes) -> str:

@@ -10,12 +10,14 @@ user would see a protocol failure instead of the reason. The data is in `_meta` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from mcpuppet.session.decision import Allowed, ApprovalNeeded, Denied, LegalCall
+from mcpuppet.session.edits import ABSENT
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown
 from mcpuppet.views import CallAnswer, legal_sentence
 
@@ -42,12 +44,16 @@ _GOING_ON = frozenset({"active", "waiting_approval", "failing"})
 def call_answer(answer: CallAnswer, client: Client, has_output_schema: bool) -> Result:
     """The result of a call: the server's own, or why there is none, and what is legal now."""
     passed = _passed_through(answer.outcome)
+    if passed is not None and answer.how and has_output_schema:
+        passed = {**passed, "isError": "structuredContent" not in passed}
     details = decision_details(answer, client.exposed)
     if passed is not None:
         result = {**passed, "content": [*passed["content"], text(_legal(answer, client))]}
     else:
         words = f"{_why_not(answer, client.exposed)}\n{_legal(answer, client)}"
         result = failure(words)
+        if answer.status == "succeeded" and not has_output_schema:
+            result["isError"] = False
         if not has_output_schema:
             result["structuredContent"] = details
     result["_meta"] = {**(result.get("_meta") or {}), DECISION: details}
@@ -86,10 +92,21 @@ def decision_details(answer: CallAnswer, exposed: Exposed) -> dict[str, Any]:
             details["poll_with"] = "workflow_status"
         case Allowed() as allowed if allowed.would_have_denied:
             details["would_have_denied"] = [dict(one) for one in allowed.would_have_denied]
+    if answer.guidance and not answer.allowed:
+        details["guidance"] = dict(answer.guidance)
+    if answer.edit is not None:
+        details["edited"] = {
+            "approval_id": answer.edit.approval_id,
+            "by": answer.edit.by,
+            "arguments": dict(answer.edit.call.arguments),
+        }
     if answer.note:
         details["note"] = answer.note
     if answer.reason:
         details["reason"] = answer.reason
+    if answer.how:
+        details["repeats"] = answer.repeats
+        details["how"] = answer.how
     return details
 
 
@@ -137,17 +154,52 @@ def _passed_through(outcome: Outcome | None) -> Mapping[str, Any] | None:
     return None
 
 
+def _repeat_note(answer: CallAnswer) -> str:
+    """That nothing was called, where a request was made before."""
+    if not answer.how:
+        return ""
+    known = "waited for its answer" if answer.how == "attached" else "is what was recorded of it"
+    return f"This repeats call {answer.repeats}: nothing was called again, and this {known}.\n"
+
+
 def _legal(answer: CallAnswer, client: Client) -> str:
-    legal = legal_text(answer.legal, answer.run_status, client)
-    return f"{answer.note}\n{legal}" if answer.note else legal
+    legal = _repeat_note(answer) + legal_text(answer.legal, answer.run_status, client)
+    legal = f"{answer.note}\n{legal}" if answer.note else legal
+    edited = _edited(answer)
+    return f"{edited}\n{legal}" if edited else legal
+
+
+def _edited(answer: CallAnswer) -> str:
+    """How a person changed the call, where one did."""
+    edit = answer.edit
+    if edit is None:
+        return ""
+    changes = "; ".join(f"{name}: {_was(a)} -> {_was(b)}" for name, a, b in edit.changes())
+    return (
+        f"A person ({edit.by}) changed the arguments of this call ({changes}): what MCPuppet "
+        "decides on and sends are the changed ones. Tell the user, and do not change them back."
+    )
+
+
+def _was(value: object) -> str:
+    return "nothing" if value is ABSENT else json.dumps(value, default=dict)
+
+
+def _guidance(answer: CallAnswer) -> str:
+    """What people said when they denied approvals of this run."""
+    if isinstance(answer.decision, Allowed):
+        return ""
+    return "".join(
+        f"\nA person denied {step}; guidance: {reason}" for step, reason in answer.guidance.items()
+    )
 
 
 def _why_not(answer: CallAnswer, exposed: Exposed) -> str:
     match answer.decision, answer.outcome:
         case (Denied() as denied, _):
-            return _refusal(denied, exposed(answer.tool))
+            return _refusal(denied, exposed(answer.tool)) + _guidance(answer)
         case (ApprovalNeeded() as needed, _):
-            return _waiting(needed, exposed(answer.tool))
+            return _waiting(needed, exposed(answer.tool)) + _guidance(answer)
         case (_, Unknown(message=message)):
             return _not_known(message, answer)
         case _:
@@ -179,12 +231,15 @@ def _waiting(needed: ApprovalNeeded, tool: str) -> str:
 
 
 def _not_known(message: str, answer: CallAnswer) -> str:
+    if answer.happened is not None:
+        took = "took effect" if answer.happened else "did not take effect"
+        return f"There was no answer ({message}), but it was found out since that the call {took}."
     step = getattr(answer.decision, "step", None)
     if step is None or any(one.step == step for one in answer.legal):
         return f"The outcome is not known: {message}. It may be called again."
     return (
         f"The outcome is not known: {message}.\n"
         f"Do not call it again: it may have taken effect. Step {step} is held until a person says "
-        f"what happened, with `mcpuppet resolve {answer.call_id}` and `--happened` or "
-        "`--did-not-happen`."
+        f"what happened, with `mcpuppet resolve {answer.repeats or answer.call_id}` and "
+        "`--happened` or `--did-not-happen`."
     )

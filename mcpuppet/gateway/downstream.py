@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -38,7 +38,9 @@ from mcpuppet.gateway.server_process import (
 )
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.gateway.tool_catalogue import Catalogue, RejectedTool, Tool, read_catalogue
+from mcpuppet.secret_text import Scrubber, secrets_of
 from mcpuppet.session.outcome import Failed, Outcome
+from mcpuppet.tool_servers import OnLate
 
 __all__ = [
     "Downstreams",
@@ -58,6 +60,18 @@ _SHUTTING_DOWN = "MCPuppet is shutting down"
 # What belongs to one hop: the progress token is ours to choose, the others describe the connection.
 _HOP_META = "progressToken"
 _HOP_META_PREFIX = "io.modelcontextprotocol/"
+
+
+class Screen(Protocol):
+    """Judges which of the tools that a server lists may be used."""
+
+    async def screen(self, catalogue: Catalogue) -> Catalogue:
+        """What may be used of a listing; whatever this raises keeps the server from being used."""
+        ...
+
+    def has_changed(self) -> bool:
+        """Whether the same listing could be judged otherwise by now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +115,18 @@ class _Server:
         self,
         settings: ServerSettings,
         on_tools_changed: Callable[[str], None] | None,
+        screen: Screen | None,
         log: Callable[[str], None],
+        scrubber: Scrubber,
     ) -> None:
         self.name = settings.name
         self.settings = settings
         self.connect_seconds = settings.connect_timeout.total_seconds()
         self.catalogue: Catalogue | None = None
+        self._listed: Catalogue | None = None
+        self._screen = screen
         self._on_tools_changed = on_tools_changed
-        self._log = ServerLog(settings.name, log)
+        self._log = ServerLog(settings.name, log, scrubber)
         self._state: ServerState = "idle"
         self._error: str | None = None
         self._attempt = _Attempt()
@@ -175,6 +193,7 @@ class _Server:
             attempt.close(_SHUTTING_DOWN)
 
     def _fail(self, attempt: _Attempt, reason: str) -> None:
+        reason = self._log.scrubbed(reason)
         attempt.close(reason)
         if self._attempt is attempt:
             self._attempt = _Attempt()
@@ -189,7 +208,7 @@ class _Server:
             async with Connection(process) as connection:
                 with anyio.fail_after(self.connect_seconds):
                     await connection.initialize()
-                    self._adopt(read_catalogue(self.name, await connection.list_tools()))
+                    await self._adopt(read_catalogue(self.name, await connection.list_tools()))
                 self._state, self._error = "ready", None
                 self._delay = _FIRST_DELAY_SECONDS
                 attempt.succeed(connection)
@@ -207,6 +226,7 @@ class _Server:
     async def _follow(self, connection: Connection, process: ServerProcess) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_fresh, connection)
+            tasks.start_soon(connection.deliver_late, self._log.note)
             await process.ended.wait()
             tasks.cancel_scope.cancel()
 
@@ -226,9 +246,23 @@ class _Server:
         except (MCPError, InvalidAnswerError, TimeoutError) as error:
             self._log.note(f"its tools could not be listed again: {describe(error)}")
             return
-        self._adopt(read_catalogue(self.name, listed))
+        await self._adopt(read_catalogue(self.name, listed))
 
-    def _adopt(self, catalogue: Catalogue) -> None:
+    async def screen_again(self) -> None:
+        """Judge the tools that were listed last anew: other definitions may be accepted by now."""
+        if self._listed is not None:
+            await self._adopt(self._listed)
+
+    def _without_secrets(self, listed: Catalogue) -> Catalogue:
+        """The catalogue, with nothing in the words about tools that nobody may read."""
+        scrubbed = self._log.scrubbed
+        words = ((scrubbed(one.name), scrubbed(one.reason)) for one in listed.rejected)
+        return replace(listed, rejected=tuple(RejectedTool(*one) for one in words))
+
+    async def _adopt(self, listed: Catalogue) -> None:
+        listed = self._without_secrets(listed)
+        self._listed = listed
+        catalogue = listed if self._screen is None else await self._screen.screen(listed)
         if not catalogue.differs_from(self.catalogue):
             return
         self.catalogue = catalogue
@@ -243,7 +277,8 @@ class Downstreams:
 
     Leaving it ends every server process within about 4 seconds. `on_tools_changed` is called with a
     server's name whenever `known_tools` of it has become different, the first listing included;
-    `log` gets one line of text at a time, each with the server's name in front.
+    `log` gets one line of text at a time, each with the server's name in front. What `screen` takes
+    out of a listing is neither listed nor called.
     """
 
     def __init__(
@@ -251,11 +286,15 @@ class Downstreams:
         servers: Sequence[ServerSettings],
         *,
         on_tools_changed: Callable[[str], None] | None = None,
+        screen: Screen | None = None,
         log: Callable[[str], None],
     ) -> None:
+        scrubber = Scrubber(secrets_of(servers))
         self._servers = {
-            settings.name: _Server(settings, on_tools_changed, log) for settings in servers
+            settings.name: _Server(settings, on_tools_changed, screen, log, scrubber)
+            for settings in servers
         }
+        self._screen = screen
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -300,6 +339,7 @@ class Downstreams:
         on_progress: ProgressCallback | None,
         meta: Mapping[str, Any] | None = None,
         digest: str | None = None,
+        on_late: OnLate | None = None,
     ) -> Outcome:
         """Call a tool, once, and return what became of it.
 
@@ -307,7 +347,8 @@ class Downstreams:
         `connect_timeout`. `meta` is sent as `_meta`, without what belongs to a single hop. With
         `digest`, nothing is sent when the server now defines the tool in another way. A cancelled
         call is cancelled at the server as well before the cancellation goes on; what it did is then
-        unknown.
+        unknown. With `on_late` a call that times out is not cancelled, and an answer that still
+        comes is handed on: see `late_answers`.
         """
         try:
             owner = self._owner(server)
@@ -322,7 +363,20 @@ class Downstreams:
         params: dict[str, Any] = {"name": tool, "arguments": dict(arguments)}
         if forwarded := _forwarded(meta or {}):
             params["_meta"] = forwarded
-        return await connection.call(definition, params, timeout, on_progress)
+        return await connection.call(definition, params, timeout, on_progress, on_late)
+
+    def left_out(self, server: str, tool: str) -> str | None:
+        """Return why a tool that the server lists cannot be used; None if it does not list it."""
+        owner = self._servers.get(server)
+        rejected = () if owner is None or owner.catalogue is None else owner.catalogue.rejected
+        return next((one.reason for one in rejected if one.name == tool), None)
+
+    async def screen_again(self) -> None:
+        """Judge the listed tools anew where others may be accepted by now."""
+        if self._screen is None or not self._screen.has_changed():
+            return
+        for server in self._servers.values():
+            await server.screen_again()
 
     def status(self) -> list[ServerStatus]:
         """Return each server's status, in the order of the settings."""

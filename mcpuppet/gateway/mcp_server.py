@@ -11,6 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from mcp_types import (
 from mcpuppet import __version__
 from mcpuppet.errors import AuditError, InvalidInputError, MCPuppetError, StoreError
 from mcpuppet.gateway.answers import Result, act_answer, call_answer, failure
+from mcpuppet.gateway.elicitation import Elicitation
 from mcpuppet.gateway.handshake import INSTRUCTIONS
 from mcpuppet.gateway.meta_tools import MetaTools
 from mcpuppet.gateway.scene import Listing
@@ -117,6 +119,7 @@ class ClientConnection:
         self._list_served = anyio.Event()
         self._looked_at: tuple[int, int] | None = None
         self._complaint = ""
+        self._elicitation = Elicitation()
 
     def attach(self, surface: Surface) -> None:
         """Give the connection what it answers from."""
@@ -229,12 +232,12 @@ class ClientConnection:
         self, context: Context, name: str, arguments: Mapping[str, Any]
     ) -> CallAnswer:
         meta = dict((context.params or {}).get("_meta") or {})
-        answer = await self._surface.call(
-            name,
-            arguments,
-            context.session.report_progress if "progressToken" in meta else None,
-            meta,
-        )
+        progress = context.session.report_progress if "progressToken" in meta else None
+        answer = await self._surface.call(name, arguments, progress, meta)
+        if await self._elicitation.decided(context, self._surface, answer):
+            answer = replace(
+                await self._surface.call(name, arguments, progress, meta), changed=True
+            )
         # What rules say of each tool that a pattern stands for is known only to the list itself.
         by_tool = self._kind == "dynamic" and self._surface.rules is not None
         if answer.changed or by_tool:

@@ -95,6 +95,7 @@ _SESSION_SCHEMA = _object(
         reason=_STRING,
         how_to_decide=_STRING,
     ),
+    guidance={"type": "object"},
     held=_array_of("step", "reason", step=_STRING, reason=_STRING_OR_NULL),
     open_calls=_STRINGS,
     missing_servers=_array_of("server", "reason", server=_STRING, reason=_STRING),

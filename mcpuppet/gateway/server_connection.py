@@ -7,6 +7,7 @@ not through its typed session, whose models drop the fields they do not know.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -22,13 +23,16 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from mcpuppet import __version__
+from mcpuppet.gateway.late_answers import LateAnswers
 from mcpuppet.gateway.server_process import ServerProcess
 from mcpuppet.gateway.tool_catalogue import Tool, outcome_of
 from mcpuppet.session.outcome import Failed, Outcome, Unknown
+from mcpuppet.tool_servers import OnLate
 
 ProgressCallback = Callable[[float, float | None, str | None], Awaitable[None]]
 
 _EPITAPH_SECONDS = 1.5
+_LAST_WORD_SECONDS = 5.0
 _MAX_PAGES = 1_000
 _CLIENT = Implementation(name="mcpuppet", version=__version__)
 
@@ -42,6 +46,10 @@ class Connection:
 
     def __init__(self, process: ServerProcess) -> None:
         self._process = process
+        self._late = LateAnswers()
+        process.reader.on_message = self._late.see
+        # The SDK numbers the handshake itself, from 1 on.
+        self._numbers = itertools.count(1_000)
         self._dispatcher = JSONRPCDispatcher(process.reader, process.writer)
         self._session = ClientSession(
             dispatcher=self._dispatcher, message_handler=self._on_message, client_info=_CLIENT
@@ -62,7 +70,10 @@ class Connection:
         exc_tb: TracebackType | None,
     ) -> None:
         self._leaving = True
-        await self._session.__aexit__(exc_type, exc_val, exc_tb)
+        try:
+            await self._session.__aexit__(exc_type, exc_val, exc_tb)
+        finally:
+            self._late.close()
 
     @property
     def lost(self) -> bool:
@@ -99,22 +110,61 @@ class Connection:
         params: Mapping[str, Any],
         timeout: timedelta | None,
         on_progress: ProgressCallback | None,
+        on_late: OnLate | None = None,
     ) -> Outcome:
-        """Send one `tools/call`; a timeout or cancellation is passed on to the server."""
+        """Send one `tools/call`; a timeout or cancellation is passed on to the server.
+
+        With `on_late` a timeout is not: the server goes on, and its answer is handed on when it
+        comes. So is one that comes in spite of a cancellation.
+        """
+        number = next(self._numbers)
+        if on_late is not None:
+            self._late.expect(number, tool, on_late)
         seconds = None if timeout is None else timeout.total_seconds()
         try:
             with anyio.move_on_after(seconds):
-                result = await self._request("tools/call", params, on_progress)
-                return outcome_of(tool, result)
+                outcome = await self._answer(tool, params, on_progress, number, on_late is None)
+                self._late.settle(number)
+                return outcome
+        except anyio.get_cancelled_exc_class():
+            if on_late is not None:
+                self._late.give_up(number)
+                await self._tell_to_stop(number)
+            raise
+        self._late.give_up(number)
+        told = " and was told to stop" if on_late is None else ""
+        return Unknown(
+            "timeout",
+            f"{tool.qualified} did not answer within {seconds:g} s{told}; "
+            "whether it took effect is not known",
+        )
+
+    async def _answer(
+        self,
+        tool: Tool,
+        params: Mapping[str, Any],
+        on_progress: ProgressCallback | None,
+        number: int,
+        stops: bool,
+    ) -> Outcome:
+        """Wait for the answer; with `stops` the server is told when nobody waits any more."""
+        try:
+            result = await self._request("tools/call", params, on_progress, number, stops)
+            return outcome_of(tool, result)
         except MCPError as error:
             return await self._outcome_of_error(tool, error)
         except PydanticSerializationError as error:
             return Failed("not_sent", f"the arguments cannot be written as JSON: {error}")
-        return Unknown(
-            "timeout",
-            f"{tool.qualified} did not answer within {seconds:g} s and was told to stop; "
-            "whether it took effect is not known",
-        )
+
+    async def _tell_to_stop(self, number: int) -> None:
+        """Pass a cancellation on, as the SDK would if it did not forget the request with it."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORD_SECONDS):
+            params = {"requestId": number, "reason": "caller cancelled"}
+            await self._dispatcher.notify("notifications/cancelled", params)
+
+    async def deliver_late(self, complain: Callable[[str], None]) -> None:
+        """Hand on late answers, until cancelled; `complain` gets a sentence where that fails."""
+        await self._late.deliver(complain)
 
     async def _outcome_of_error(self, tool: Tool, error: MCPError) -> Outcome:
         # A server may answer with the same code that the SDK gives for a closed connection.
@@ -134,8 +184,13 @@ class Connection:
         method: str,
         params: Mapping[str, Any] | None,
         on_progress: ProgressCallback | None = None,
+        number: int | None = None,
+        stops: bool = True,
     ) -> dict[str, Any]:
-        options: CallOptions = {}
+        options: CallOptions = {
+            "request_id": next(self._numbers) if number is None else number,
+            "cancel_on_abandon": stops,
+        }
         if on_progress is not None:
             options["on_progress"] = _as_coroutine(on_progress)
         return await self._dispatcher.send_raw_request(method, params, options)

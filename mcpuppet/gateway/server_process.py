@@ -27,9 +27,10 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCNotification, jsonrpc_message_adapter
+from mcp_types import JSONRPCMessage, JSONRPCNotification, jsonrpc_message_adapter
 
 from mcpuppet.gateway.server_settings import ServerSettings
+from mcpuppet.secret_text import KNOWN_KEYS, LineScrubber, Scrubber
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Longest line accepted from a server, in bytes; a longer one ends the connection."""
@@ -60,19 +61,24 @@ class ServerLog:
     """Passes a server's loose output to the log, cut and rationed so that a flood cannot hurt.
 
     At most 50 lines a second of at most 2,000 characters, control characters replaced; what is left
-    out is counted.
+    out is counted. Secrets are replaced first: what is quoted of the output comes from here.
     """
 
-    def __init__(self, name: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, log: Callable[[str], None], scrubber: Scrubber = KNOWN_KEYS
+    ) -> None:
         self._name = name
         self._log = log
+        self._scrubber = scrubber
+        self._lines = LineScrubber(scrubber)
         self._second = 0
         self._written = 0
         self.last_line = ""
 
     def write(self, line: bytes) -> None:
         """Log one line, decoded as UTF-8 with replacement; an empty one is dropped."""
-        text = line[: 4 * _LOG_LINE_CHARACTERS].decode("utf-8", "replace").strip()
+        read = line[: 4 * _LOG_LINE_CHARACTERS].decode("utf-8", "replace")
+        text = self._lines.line(read).strip()
         if not text:
             return
         self.last_line = _printable(text[:_LOG_LINE_CHARACTERS])
@@ -83,7 +89,11 @@ class ServerLog:
 
     def note(self, text: str) -> None:
         """Log a sentence of our own about this server, never rationed."""
-        self._log(f"{self._name}: {text}")
+        self._log(f"{self._name}: {self.scrubbed(text)}")
+
+    def scrubbed(self, text: str) -> str:
+        """The text without secrets."""
+        return self._scrubber.text(text)
 
     def _ration(self) -> None:
         second = int(time.monotonic())
@@ -106,6 +116,8 @@ class MessageReader:
         self._on_end = on_end
         self._partial = bytearray()
         self._lines: deque[bytes] = deque()
+        self.on_message: Callable[[JSONRPCMessage], None] = lambda _: None
+        """Told of each message before it is received."""
 
     async def receive(self) -> SessionMessage | Exception:
         """Return the next message; raises `EndOfStream` when there will be none."""
@@ -113,6 +125,7 @@ class MessageReader:
             while self._lines:
                 message = self._parse(self._lines.popleft())
                 if message is not None:
+                    self.on_message(message.message)
                     return message
             await self._fill()
 

@@ -50,6 +50,7 @@ def _session_data(outlook: Outlook, session_id: str | None, exposed: Exposed) ->
         "always": [_tool_data(one, None, "always", exposed, schemas) for one in scene.always],
         "approvals": [_approval_data(one) for one in approvals if not one.policies],
         "asks": [_ask_data(one, exposed) for one in scene.next.state.asks.values()],
+        "guidance": {} if view is None else dict(view.guidance),
         "held": [{"step": one.id, "reason": one.detail} for one in steps if one.status == "held"],
         "open_calls": [] if view is None else list(view.open_calls),
         "missing_servers": [{"server": one, "reason": why} for one, why in outlook.missing.items()],
@@ -143,6 +144,8 @@ def _session_lines(scene: Scene, data: Mapping[str, Any], client: Client) -> Ite
         )
     for one in data["asks"]:
         yield _ask_line(one)
+    for step, guidance in data["guidance"].items():
+        yield f"A person denied {step}; guidance: {guidance}"
     if data["held"]:
         held = ", ".join(one["step"] for one in data["held"])
         yield f"Held until a person settles it with `mcpuppet resolve`: {held}."
@@ -178,7 +181,8 @@ def _rules_lines(scene: Scene) -> Iterator[str]:
 def _ask_line(ask: Mapping[str, Any]) -> str:
     call = f"{ask['tool']} with {_shortened(json.dumps(ask['arguments']))}"
     if ask["status"] == "rejected":
-        return f"Approval {ask['approval_id']}: a person said no to {call}: {ask['reason']}"
+        said_no = f"Approval {ask['approval_id']}: a person said no to {call}"
+        return f"{said_no}; guidance: {ask['reason']}"
     if ask["status"] == "approved":
         return (
             f"Approval {ask['approval_id']} was given: until {ask['expires_at']} exactly this call "

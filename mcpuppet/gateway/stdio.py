@@ -72,15 +72,26 @@ async def serve_stdio(settings: Settings, handshake: Handshake, *, session_id: s
 async def _govern(
     settings: Settings, session_id: str | None, connection: ClientConnection, bell: Bell
 ) -> None:
-    """Open the orchestrator, answer from it, and close it after the last answer."""
-    # Importing the engine and its checks is slow, and the client has its handshake by now.
-    from mcpuppet.app import new_id, open_orchestrator  # noqa: PLC0415
+    """Open the orchestrator, answer from it, and close it after the last answer.
 
-    async with open_orchestrator(
-        settings, on_tools_changed=bell.ring, log=complain
-    ) as orchestrator:
-        connection.attach(Surface(orchestrator, session_id=session_id, new_id=new_id))
-        await connection.gone.wait()
+    What is recorded meanwhile is signed now and then, and all of it at the end.
+    """
+    # Importing the engine and its checks is slow, and the client has its handshake by now.
+    from mcpuppet.app import new_id, open_audit_log, open_orchestrator  # noqa: PLC0415
+    from mcpuppet.audit.keeping import CheckpointKeeper  # noqa: PLC0415
+
+    keeper = CheckpointKeeper(open_audit_log(settings, complain), complain)
+    try:
+        async with (
+            open_orchestrator(settings, on_tools_changed=bell.ring, log=complain) as orchestrator,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(keeper.keep, orchestrator.store.data_version)
+            connection.attach(Surface(orchestrator, session_id=session_id, new_id=new_id))
+            await connection.gone.wait()
+            tasks.cancel_scope.cancel()
+    finally:
+        await keeper.finish()  # closing wrote down what became of the calls in flight
 
 
 async def _serve(

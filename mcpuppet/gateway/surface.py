@@ -27,7 +27,9 @@ from mcpuppet.settings import AGENT
 from mcpuppet.settings import Surface as SurfaceSetting
 from mcpuppet.tool_servers import OnProgress, ToolDefinition
 from mcpuppet.views import (
+    ApprovalView,
     CallAnswer,
+    approval_view,
     is_pattern,
     legal_now,
     session_view,
@@ -233,6 +235,34 @@ class Surface:
             principal=self.principal,
             on_progress=on_progress,
             meta=meta,
+            credential="stdio",
+        )
+
+    async def elicited_approval(self, approval_id: str) -> ApprovalView | None:
+        """An open request of this session that its workflow lets the client's user decide on."""
+        known = (
+            None
+            if self.session_id is None
+            else await self.orchestrator.ledger.look(self.session_id)
+        )
+        run = None if known is None else known.run
+        if known is None or run is None or known.state.principal != self.principal:
+            return None
+        for approval in run.approvals.values():
+            if approval.approval_id == approval_id and approval.status == "open":
+                elicits = known.workflow.definition.steps[approval.step].elicit
+                return approval_view(known, run, approval) if elicits else None
+        return None
+
+    async def confirm(self, view: ApprovalView, *, yes: bool, reason: str, channel: str) -> None:
+        """Take the word of the client's user; raises what `People.confirm` raises."""
+        await self.orchestrator.people.confirm(
+            view.approval_id,
+            self.principal,
+            view.content,
+            yes=yes,
+            reason=reason,
+            channel=channel,
         )
 
     async def _meet_all(self) -> None:
@@ -274,7 +304,11 @@ class Surface:
         tools = (*(one.tool for one in scene.legal), *scene.always)
         self.names.meet(tools)
         found = ((tool, self.definition(tool)) for tool in tools)
-        schemas = {tool: one.definition["inputSchema"] for tool, one in found if one is not None}
+        schemas = {
+            tool: self._as_called(tool, one.definition)["inputSchema"]
+            for tool, one in found
+            if one is not None
+        }
         known = scene.session
         view = None if known is None else session_view(known, self.who.principal)
         return Outlook(scene, view, schemas, missing)
@@ -314,8 +348,15 @@ class Surface:
         return (self.orchestrator.servers.known_tools(server) or {}).get(name)
 
     def _renamed(self, tool: str, definition: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = self.names.exposed(tool)
+        name, definition = self.names.exposed(tool), self._as_called(tool, definition)
         return definition if definition["name"] == name else {**definition, "name": name}
+
+    def _as_called(self, tool: str, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The definition without the argument that the gateway fills in itself."""
+        steps = (step for one in self.workflows for step in one.by_tool.get(tool, ()))
+        names = {step.key_argument for step in steps}
+        name = names.pop() if len(names) == 1 else None
+        return definition if name is None else _without_argument(definition, name)
 
     def _listed(self, kind: SurfaceKind, scene: Scene) -> Iterator[str]:
         if kind == "dynamic":
@@ -366,3 +407,13 @@ class Surface:
             for server in servers:
                 tasks.start_soon(ask, server)
         return missing
+
+
+def _without_argument(definition: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    schema = dict(definition["inputSchema"])
+    if isinstance(schema.get("properties"), Mapping):
+        kept = {key: one for key, one in schema["properties"].items() if key != name}
+        schema["properties"] = kept
+    if isinstance(schema.get("required"), list):
+        schema["required"] = [one for one in schema["required"] if one != name]
+    return {**definition, "inputSchema": schema}

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mcpuppet.session.outcome import Failed, Succeeded, error_text
 from mcpuppet.workflow.schema import CompiledSchema, SchemaError, compile_schema
+from mcpuppet.workflow.sensitive import NOTHING, Sensitive, marked_places
 from mcpuppet.workflow.tool_pins import json_digest
 
 # MCP 2025-11-25, server/tools, "Tool Names".
@@ -40,6 +41,8 @@ class Tool:
     output_schema: CompiledSchema | None
     digest: str
     read_only: bool
+    sensitive: Sensitive = NOTHING
+    """Where its schemas mark values that are not to be recorded."""
 
     @property
     def qualified(self) -> str:
@@ -127,6 +130,7 @@ def _compile_tool(server: str, definition: Mapping[str, Any]) -> Tool:
         output_schema=None if output is None else compile_schema(output),
         digest=json_digest(definition),
         read_only=annotations.get("readOnlyHint") is True,
+        sensitive=Sensitive(marked_places(definition["inputSchema"]), marked_places(output)),
     )
 
 

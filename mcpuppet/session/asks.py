@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
-from mcpuppet.session.state import AskState, SessionState
+from mcpuppet.session.state import AskState, SessionState, changed
 
 MOST_REJECTED = 50
 """How many rejected requests a session remembers."""
@@ -32,7 +33,7 @@ def ask_opened(state: SessionState, event: e.AskOpened, at: datetime) -> Session
         expires_at=event.expires_at,
     )
     others = _room_for_another(state.asks, event.digest)
-    return replace(state, asks={**others, ask.approval_id: ask})
+    return changed(state, asks={**others, ask.approval_id: ask})
 
 
 def _room_for_another(asks: Mapping[str, AskState], digest: str) -> Mapping[str, AskState]:
@@ -49,7 +50,32 @@ def _room_for_another(asks: Mapping[str, AskState], digest: str) -> Mapping[str,
 
 def _ask_voted(ask: AskState, event: e.ApprovalVoted) -> AskState:
     agreed = {name for name, roles in ask.policies.items() if set(roles) & set(event.roles)}
-    return replace(ask, votes=(*ask.votes, (event.by, event.content)), agreed=ask.agreed | agreed)
+    return replace(
+        ask,
+        votes=(*ask.votes, (event.by, event.content)),
+        agreed=ask.agreed | agreed,
+        agreed_by={**ask.agreed_by, event.by: tuple(sorted(agreed))},
+    )
+
+
+def _ask_edited(ask: AskState, event: e.ApprovalEdited) -> AskState:
+    """The edited call takes the place of the one that was asked about; everybody votes anew."""
+    if ask.status != "open" or ask.digest != event.replaces:
+        raise AuditError(f"request {ask.approval_id} does not ask about the call that was edited")
+    return replace(
+        ask,
+        tool=event.tool,
+        arguments=event.arguments,
+        digest=event.digest,
+        policies={name: tuple(roles) for name, roles in event.policies.items()},
+        show=event.show,
+        votes=(),
+        agreed=frozenset(),
+        agreed_by={},
+        asked_as=ask.asked_as or ask.digest,
+        edited_by=event.by,
+        editors=tuple(dict.fromkeys((*ask.editors, event.by))),
+    )
 
 
 def _ask_granted(ask: AskState, event: e.ApprovalGranted, at: datetime) -> AskState:
@@ -70,13 +96,15 @@ def ask_changed(state: SessionState, event: Any, at: datetime) -> SessionState |
             return None
         case (AskState(), e.ApprovalVoted()):
             ask = _ask_voted(ask, event)
+        case (AskState(), e.ApprovalEdited()):
+            ask = _ask_edited(ask, event)
         case (AskState(), e.ApprovalGranted()):
             ask = _ask_granted(ask, event, at)
         case (AskState(), e.ApprovalRejected()):
             ask = _ask_rejected(ask, event)
         case _:
-            return replace(state, asks=_without(state.asks, [event.approval_id]))
-    return replace(state, asks={**state.asks, ask.approval_id: ask})
+            return changed(state, asks=_without(state.asks, [event.approval_id]))
+    return changed(state, asks={**state.asks, ask.approval_id: ask})
 
 
 def _without(asks: Mapping[str, AskState], gone: Collection[str]) -> Mapping[str, AskState]:

@@ -29,6 +29,13 @@ class Call:
 
     tool: str
     arguments: Mapping[str, Any]
+    recorded: Mapping[str, Any] | None = None
+    """The arguments as records show them, where that is not as they are."""
+
+    @property
+    def on_record(self) -> Mapping[str, Any]:
+        """The arguments as records show them: what digests are made of."""
+        return self.arguments if self.recorded is None else self.recorded
 
 
 def argument_fault(arguments: Mapping[str, Any]) -> str | None:
@@ -61,9 +68,10 @@ def json_fault(content: Any, most_levels: int) -> str | None:
 def call_digest(session_id: str, workflow_hash: str, step: str, call: Call) -> str:
     """SHA-256, in hex, of everything that makes a call this one and no other.
 
-    Over the compact JSON array [session, workflow hash, step, tool, arguments], keys sorted.
+    Over the compact JSON array [session, workflow hash, step, tool, arguments], keys sorted. The
+    arguments are as records show them, so that the digest lets nobody guess what those hide.
     """
-    content = [session_id, workflow_hash, step, call.tool, call.arguments]
+    content = [session_id, workflow_hash, step, call.tool, call.on_record]
     return digest_of(content)
 
 
@@ -77,7 +85,9 @@ def canonical_json(content: Any) -> bytes:
     return _ENCODER.encode(content).encode("ascii")
 
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), default=dict, check_circular=False
+)
 
 
 def comparable_json(value: Any) -> bytes:

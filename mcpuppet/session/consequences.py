@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from mcpuppet.session import events as e
-from mcpuppet.session.call import canonical_json
+from mcpuppet.session.call import canonical_json, digest_of
+from mcpuppet.session.deciding import NO_PROOF, Deciding, Proof
 from mcpuppet.session.environment import variables
+from mcpuppet.session.fate import is_json, waiting_calls
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown, result_value
-from mcpuppet.session.settling import Settling, Source, end_of
-from mcpuppet.session.state import ApprovalState, AskState, OpenCall, RunState
+from mcpuppet.session.settling import Source, end_of
+from mcpuppet.session.state import OpenCall, RunState
 from mcpuppet.session.watching import key_of, learned
 from mcpuppet.workflow.compiled import (
     CompiledStep,
@@ -24,14 +26,12 @@ from mcpuppet.workflow.compiled import (
     delay_before,
 )
 from mcpuppet.workflow.compiled_policy import CompiledFact
-from mcpuppet.workflow.compiler import descendants
 from mcpuppet.workflow.definition import Retry
 from mcpuppet.workflow.expression import EvaluationError, Expression
 from mcpuppet.workflow.marking import (
     BYPASSED,
     PENDING,
     RUNNING,
-    SKIPPED,
     SUCCESS,
     status_of,
 )
@@ -44,14 +44,20 @@ RESULT_LIMIT = 64 * 1024
 """Results up to this many bytes of JSON are recorded whole; of larger ones length and digest."""
 
 
-class Progress(Settling):
+class Progress(Deciding):
     """Events that follow from one cause, and the state they lead to."""
 
     # --- a call has ended -----------------------------------------------------------------------
 
     def call_ended(self, call_id: str, outcome: Outcome, seconds: float | None) -> None:
-        """Take in what became of a call that was started in this session."""
-        call = self.state.calls[call_id]
+        """Take in what became of a call that was started in this session.
+
+        An answer that comes after the call counted as unknown is written down and changes nothing.
+        """
+        call = self.state.calls.get(call_id)
+        if call is None or call.unknown:
+            self.came_late(call_id, outcome, seconds)
+            return
         if call.purpose == "compensation" and _answered_badly(outcome):
             # It did happen, somehow; offered again, it could be undone twice.
             outcome = Unknown(outcome.reason, outcome.message)
@@ -64,6 +70,18 @@ class Progress(Settling):
         elif self._is_current(call):
             self._step_ended(call, outcome)
         self.settle()
+
+    def came_late(self, call_id: str, outcome: Outcome, seconds: float | None) -> None:
+        """An answer to a call that counts as unknown: kept for people."""
+        if isinstance(outcome, Unknown):
+            return
+        kept: tuple[Mapping[str, Any] | None, str, int] = (None, "", 0)
+        if outcome.result is not None:
+            kept = _recorded(outcome.result)
+        is_good = isinstance(outcome, Succeeded)
+        message = "" if isinstance(outcome, Succeeded) else outcome.message
+        word: Literal["succeeded", "failed"] = "succeeded" if is_good else "failed"
+        self.emit(e.LateOutcome(call_id, word, message, *kept, seconds))
 
     def _learn(self, call: OpenCall, result: Mapping[str, Any]) -> None:
         """Remember what facts keep of a result."""
@@ -169,6 +187,11 @@ class Progress(Settling):
         retry = step.retry
         if retry is not None and why in retry.on and self._may_retry(retry, call):
             self._return(step, retry, call, message)
+        elif call.key is not None and any(
+            one.unknown and one.key == call.key for one in self.state.calls.values()
+        ):
+            reason = f"an earlier attempt may have taken effect, and the last one failed: {message}"
+            self.emit(e.StepHeld(step.id, reason, call.call_id))
         else:
             self._fail(step, message)
 
@@ -187,72 +210,113 @@ class Progress(Settling):
         if not self._redo(step):
             self._unless_handled(step, "failed", f"step {step.id} failed: {reason}")
 
-    def _redo(self, step: CompiledStep) -> bool:
-        run = self.run
-        if step.redo is None or run is None or run.failing:
+    # --- it was read what became of a call ------------------------------------------------------
+
+    def begin_reading(self, of: str, call_id: str, node: str) -> bool:
+        """Write down the intent to read what became of a call; whether that is due."""
+        call = next((one for one in waiting_calls(self.state) if one.call_id == of), None)
+        if call is None or call.read_at is None or call.read_at > self.source.now:
             return False
-        if run.count(f"redo:{step.id}") >= (step.redo.max or 0):
-            return False
-        self.emit(e.StepsRedone(step.id, tuple(self._reset_by(step))))
+        assert call.reconcile is not None
+        tool, arguments = call.reconcile["tool"], call.reconcile["arguments"]
+        self.emit(
+            e.CallStarted(
+                call_id=call_id,
+                tool=tool,
+                arguments=arguments,
+                digest=digest_of([tool, arguments]),
+                purpose="reconcile",
+                step=call.step,
+                attempt=call.readings + 1,
+                uses=(),
+                grants=(),
+                principal=self.state.principal,
+                node=node,
+            )
+        )
         return True
 
-    def _reset_by(self, step: CompiledStep) -> Iterator[str]:
-        """The steps of a redo, and the steps that were skipped because of them."""
-        assert step.redo is not None
-        assert self.run is not None
-        listed = {step.index, *(self.workflow.index[name] for name in step.redo.redo)}
-        dependent = descendants(self.workflow, listed)
-        for one in self.workflow.steps:
-            status = status_of(self.run.marking, one.index)
-            if one.index in listed and status != RUNNING:
-                yield one.id
-            elif one.index in dependent and status == SKIPPED:
-                yield one.id
+    def reading_ended(
+        self,
+        of: str,
+        call_id: str,
+        outcome: Outcome,
+        seconds: float | None,
+        arguments: Mapping[str, Any] | None,
+    ) -> None:
+        """Take in what a reading call says of a call; what it does not tell waits for a person.
 
-    def _unless_handled(self, step: CompiledStep, ends_as: e.RunEnd, reason: str) -> None:
-        if not step.failure_is_handled and self.run is not None and not self.run.failing:
-            self.emit(e.RunFailing(ends_as, step.id, reason))
+        `arguments` are those of the call it is about, None where they cannot be had any more.
+        """
+        self.call_ended(call_id, outcome, seconds)
+        call = self.state.calls.get(of)
+        if call is None or not call.unknown or not self._is_current(call):
+            return  # somebody has settled it, or the run is over
+        assert call.step is not None
+        step = self.workflow.step(call.step)
+        verdict = self._verdict(step, outcome, arguments)
+        if not isinstance(verdict, str):
+            self._reconcile(step, of, call_id, *verdict)
+        elif call.read_at is None:
+            tool = "" if step.reconcile is None else f"{step.reconcile.tool} "
+            self.emit(e.StepHeld(step.id, f"its outcome is unknown, and {tool}{verdict}", of))
+        self.settle()
+
+    def _verdict(
+        self, step: CompiledStep, outcome: Outcome, arguments: Mapping[str, Any] | None
+    ) -> tuple[bool, Mapping[str, Any] | None] | str:
+        """Whether the call happened and with which result, or why that is not told."""
+        if not isinstance(outcome, Succeeded):
+            return f"could not tell: {outcome.message}"
+        if step.reconcile is None or self.run is None or arguments is None:
+            return "could not tell: what was asked for is not known any more"
+        values = variables(
+            self.workflow,
+            self.run,
+            state=self.state,
+            arguments=arguments,
+            result=result_value(outcome.result),
+        )
+        try:
+            happened = step.reconcile.happened.evaluate_bool(values)
+            told = step.reconcile.result
+            result = told.evaluate(values) if told is not None and happened else None
+        except EvaluationError as error:
+            return f"did not tell: {error}"
+        if result is None:
+            return happened, None
+        if not is_json(result) or not isinstance(result, Mapping):
+            return "did not tell: the result that it gives is no JSON object"
+        if _recorded(result)[0] is None:
+            return "did not tell: the result that it gives is too large to be recorded"
+        return happened, result
+
+    def _reconcile(
+        self,
+        step: CompiledStep,
+        of: str,
+        by_call: str,
+        happened: bool,
+        result: Mapping[str, Any] | None,
+    ) -> None:
+        self.emit(e.CallReconciled(of, happened, by_call, result))
+        if not happened:
+            reason = f"{by_call} tells that it did not happen"
+            self.emit(e.StepReturned(step.id, "retry", reason, self.source.now))
+        elif result is None:
+            self.emit(e.StepSucceeded(step.id, {}))
+        else:
+            self._judge_result(step, of, result)
 
     # --- a person has spoken --------------------------------------------------------------------
 
-    def agreed(
-        self, ask: AskState, person: str, roles: frozenset[str], content: str, channel: str
+    def resolved(
+        self, call_id: str, happened: bool, person: str, note: str, proof: Proof = NO_PROOF
     ) -> None:
-        """One person agrees to a call; it is granted once each policy has somebody's word."""
-        held = tuple(sorted(roles))
-        self.emit(e.ApprovalVoted(ask.approval_id, person, content, channel, held))
-        known = self.state.asks[ask.approval_id]
-        if known.agreed >= set(known.policies):
-            names = tuple(sorted({name for name, _ in known.votes}))
-            self.emit(e.ApprovalGranted(ask.approval_id, "", names))
-
-    def refused(self, ask: AskState, person: str, reason: str) -> None:
-        """One person refuses a call, and that decides it."""
-        self.emit(e.ApprovalRejected(ask.approval_id, "", person, reason))
-
-    def voted(self, approval: ApprovalState, person: str, content: str, channel: str) -> None:
-        """One person approves; with the quorum reached the approval is granted."""
-        self.emit(e.ApprovalVoted(approval.approval_id, person, content, channel))
-        names = sorted({*(name for name, _ in approval.votes), person})
-        if len(names) >= approval.quorum:
-            self.emit(e.ApprovalGranted(approval.approval_id, approval.step, tuple(names)))
-        self.settle()
-
-    def denied(self, approval: ApprovalState, person: str, reason: str) -> None:
-        """One person denies, and that decides it."""
-        self._reject(approval, person, reason)
-        self.settle()
-
-    def bypassed(self, approval: ApprovalState, person: str, justification: str) -> None:
-        """A person passes over the approval."""
-        self.emit(e.ApprovalBypassed(approval.approval_id, approval.step, person, justification))
-        self.settle()
-
-    def resolved(self, call_id: str, happened: bool, person: str, note: str) -> None:
         """A person says what became of a call whose outcome is unknown or cannot be judged."""
         call = self.state.calls.get(call_id)
         step = self._held_by(call_id) if call is None else call.step
-        self.emit(e.CallResolved(call_id, happened, person, note))
+        self.emit(e.CallResolved(call_id, happened, person, note, proof.credential, proof.channel))
         if call is not None and call.purpose == "compensation":
             if happened and step is not None and self._is_of_this_run(call):
                 self.emit(e.StepCompensated(step, call_id))
@@ -268,30 +332,33 @@ class Progress(Settling):
         held = {} if self.run is None else self.run.held
         return next((step for step, hold in held.items() if hold.call_id == call_id), None)
 
-    def released(self, step: str, ready: bool, person: str, note: str) -> None:
+    def released(
+        self, step: str, ready: bool, person: str, note: str, proof: Proof = NO_PROOF
+    ) -> None:
         """A person says how the guard that held a step is to be read."""
-        self.emit(e.StepReleased(step, ready, person, note))
+        self.emit(e.StepReleased(step, ready, person, note, proof.credential, proof.channel))
         if not ready:
             self.emit(e.StepSkipped(step, f"{person} says that it does not apply"))
         self.settle()
 
-    def cancelled(self, person: str, reason: str) -> None:
+    def cancelled(self, person: str, reason: str, proof: Proof = NO_PROOF) -> None:
         """A person ends the run."""
-        self.emit(e.RunEnded("cancelled", reason, person))
+        self.emit(e.RunEnded("cancelled", reason, person, proof.credential, proof.channel))
 
     # --- time has passed ------------------------------------------------------------------------
 
     def time_passed(self) -> None:
         """Write down every deadline that lies behind `source.now`."""
         self._expire_asks()
+        self._reviews_overdue()
         run, now = self.run, self.source.now
         if run is None:
             return
         if not run.failing and now >= run.expires_at:
             self.emit(e.RunFailing("timed_out", None, "the run took longer than its timeout"))
-        for approval in run.approvals.values():
+        for _, approval in sorted(run.approvals.items()):
             if approval.status == "open" and now >= approval.expires_at:
-                self._expire(approval)
+                self._run_out(approval)
         self._expire_stale_grants()
         self.settle()
         run = self.run
@@ -299,7 +366,8 @@ class Progress(Settling):
             self.emit(e.RunEnded(end_of(run), "undoing was not finished within 24 h"))
 
     def _expire_asks(self) -> None:
-        for ask in () if self.known is None else tuple(self.known.asks.values()):
+        asks = {} if self.known is None else self.known.asks
+        for _, ask in sorted(asks.items()):  # the order of a mapping does not outlive a restart
             if ask.status != "rejected" and self.source.now >= ask.expires_at:
                 self.emit(e.ApprovalExpired(ask.approval_id, ""))
 
@@ -313,32 +381,6 @@ class Progress(Settling):
                 approval = run.approvals.get(self.workflow.steps[index].id)
                 if approval and status_of(run.marking, index) & (SUCCESS | BYPASSED):
                     self._expire(approval)
-
-    def _expire(self, approval: ApprovalState) -> None:
-        step = self.workflow.step(approval.step)
-        assert self.run is not None
-        assert step.approval is not None
-        was_open = approval.status == "open"
-        skipped = () if was_open else tuple(self._skipped_after(step, self.run))
-        self.emit(e.ApprovalExpired(approval.approval_id, approval.step, skipped))
-        binds = self._binds(step)
-        if approval.asked <= step.approval.renew and not isinstance(binds, str):
-            self._open(step, approval.asked + 1, binds)
-        else:
-            reason = "nobody decided in time" if was_open else "the approval was not used in time"
-            self._reject(approval, "time", reason)
-
-    def _skipped_after(self, step: CompiledStep, run: RunState) -> Iterator[str]:
-        """The steps that depend on a step and were skipped."""
-        for index in sorted(descendants(self.workflow, [step.index])):
-            if status_of(run.marking, index) == SKIPPED:
-                yield self.workflow.steps[index].id
-
-    def _reject(self, approval: ApprovalState, by: str, reason: str) -> None:
-        self.emit(e.ApprovalRejected(approval.approval_id, approval.step, by, reason))
-        step = self.workflow.step(approval.step)
-        if not self._redo(step):
-            self._unless_handled(step, "rejected", f"{step.id} was rejected by {by}: {reason}")
 
 
 def stale_at(fresh: Freshness, run: RunState) -> datetime | None:

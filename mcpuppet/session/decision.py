@@ -128,7 +128,10 @@ def _refused_by(
 ) -> ApprovalNeeded | Denied:
     """The rules file's refusal, if it has one: nobody is asked about what is refused anyway."""
     found = _consult_rules(rules, state, call.tool, call, principal, now, reserved)
-    return found.denied(rules.name, needed.step) if found.objections else needed
+    verdicts = (*needed.verdicts, *found.verdicts)
+    if found.objections:
+        return replace(found.denied(rules.name, needed.step), verdicts=verdicts)
+    return replace(needed, verdicts=verdicts)
 
 
 def decide(
@@ -158,11 +161,20 @@ def _answer(
         for question in _questions(workflow, state, run, call.tool, principal, now, reserved):
             answer = question.answer(call)
             if isinstance(answer, Allowed):
-                return answer
+                return _after(refusals, answer)
             refusals.append(answer)
     if not refusals and workflow.is_always(call.tool):
         return _always(workflow, state, call, principal, now, reserved)
-    return _best(refusals) or _unlisted(workflow, state, call.tool)
+    best = _best(refusals)
+    if best is None:
+        return _unlisted(workflow, state, call.tool)
+    return _after([one for one in refusals if one is not best], best)
+
+
+def _after(refusals: list[Denied | ApprovalNeeded], answer: StepDecision) -> StepDecision:
+    """The answer, with what was said of the other steps that use the tool as well."""
+    before = tuple(verdict for one in refusals for verdict in one.verdicts)
+    return replace(answer, verdicts=(*before, *answer.verdicts)) if before else answer
 
 
 def _free(books: Books, state: SessionState, call: Call, refusal: Denied) -> Decision:
@@ -212,7 +224,7 @@ def _also_under(
     if rules.observes:
         return noted(merged, *found.refusals(rules.name, allowed.step))
     if found.objections:
-        return found.denied(rules.name, allowed.step)
+        return replace(found.denied(rules.name, allowed.step), verdicts=merged.verdicts)
     return replace(merged, asks=(*allowed.asks, *_told_apart(rules, workflow, found)))
 
 

@@ -8,16 +8,19 @@ session, is told by the record that seals it.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from mcpuppet.errors import AuditError
+from mcpuppet.session import admin_events as a
 
-Purpose = Literal["step", "always", "compensation", "free"]
-"""What a call is for; `free` is a call that no workflow orders."""
+Purpose = Literal["step", "always", "compensation", "free", "reconcile"]
+"""What a call is for; `free` is a call that no workflow orders, `reconcile` one that finds out what
+became of another."""
 RunEnd = Literal["completed", "failed", "rejected", "cancelled", "timed_out"]
 
 
@@ -54,6 +57,8 @@ class InputsReopened:
 
     by: str
     note: str
+    credential: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,14 @@ class CallDenied:
     reason: str
     principal: str
     verdicts: tuple[Mapping[str, Any], ...] = ()
+    node: str = ""
+    arguments_bytes: int = 0
+    """How long the arguments were as JSON, where they are not kept."""
+    credential: str = ""
+    before: tuple[str, ...] = ()
+    """The steps that were not pending, as `step:status`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the settings said of it: see `session.asked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,13 @@ class CallDeferred:
     arguments: Mapping[str, Any]
     digest: str
     principal: str
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+    node: str = ""
+    credential: str = ""
+    before: tuple[str, ...] = ()
+    """The steps that were not pending, as `step:status`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the settings said of it: see `session.asked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +128,8 @@ class CallStarted:
 
     call_id: str
     tool: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | None
+    """None when they were longer than what a record keeps."""
     digest: str
     purpose: Purpose
     step: str | None
@@ -134,6 +155,23 @@ class CallStarted:
     agreed_until: datetime | None = None
     would_have_denied: tuple[Mapping[str, Any], ...] = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
+    credential: str = ""
+    """How the principal proved who they are: `stdio`, `api`, or a token's first digits."""
+    before: tuple[str, ...] = ()
+    """The steps that were not pending, as `step:status`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the settings said of it: see `session.asked`."""
+    request: str = ""
+    """SHA-256 of the tool and the arguments as they were asked for: what repeats are known by."""
+    key: str | None = None
+    """The idempotency key that the server is given."""
+    client_key: str | None = None
+    """The idempotency key that the client gave; it tells repeats, and goes no further."""
+    arguments_bytes: int = 0
+    """How long the arguments were as JSON, where they are not kept."""
+    reconcile: Mapping[str, Any] | None = None
+    """The call that can tell what became of this one: `{"tool", "arguments", "after"}`, the last
+    in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +231,46 @@ class CallResolved:
     happened: bool
     by: str
     note: str
+    credential: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReconciled:
+    """A reading call told what became of a call whose outcome was unknown."""
+
+    call_id: str
+    happened: bool
+    by_call: str
+    result: Mapping[str, Any] | None = None
+    """What counts as the result of the call, where the reading tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRepeated:
+    """A request that was made before was answered without making the call again."""
+
+    call_id: str
+    of: str
+    """The call that was made."""
+    how: Literal["attached", "replayed"]
+    """Whether it waited for the call in flight, or was given the recorded outcome."""
+    principal: str
+    credential: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateOutcome:
+    """An answer came after the call counted as unknown: kept for people, and never applied."""
+
+    call_id: str
+    outcome: Literal["succeeded", "failed"]
+    message: str
+    result: Mapping[str, Any] | None
+    result_digest: str
+    result_bytes: int
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +316,8 @@ class StepReleased:
     ready: bool
     by: str
     note: str
+    credential: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +369,39 @@ class ApprovalVoted:
     channel: str
     roles: tuple[str, ...] = ()
     """The roles that the person held then."""
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalEdited:
+    """A person changed the arguments of the call that is asked about; the votes so far are void."""
+
+    approval_id: str
+    step: str | None
+    """The step of the call, where the request is about a step's call."""
+    tool: str
+    arguments: Mapping[str, Any]
+    digest: str
+    replaces: str
+    """The digest of the call as it was shown before."""
+    by: str
+    note: str
+    credential: str = ""
+    channel: str = ""
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    """For a request about a single call, who is asked about the edited one: policy to roles."""
+    show: tuple[Mapping[str, Any], ...] = ()
+    """For a request about a single call, what is shown first of the edited one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalEscalated:
+    """Nobody decided in time, and others are asked."""
+
+    approval_id: str
+    step: str
+    roles: tuple[str, ...]
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +421,8 @@ class ApprovalRejected:
     step: str
     by: str
     reason: str
+    credential: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +433,41 @@ class ApprovalBypassed:
     step: str
     by: str
     justification: str
+    credential: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOpened:
+    """A bypass has to be reviewed by a person."""
+
+    review_id: str
+    approval_id: str
+    step: str
+    bypassed_by: str
+    justification: str
+    roles: tuple[str, ...]
+    """The roles of which one has to review it."""
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOverdue:
+    """Nobody reviewed a bypass in time; it still has to be reviewed."""
+
+    review_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewClosed:
+    """A person reviewed a bypass."""
+
+    review_id: str
+    by: str
+    justified: bool
+    note: str
+    credential: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +512,8 @@ class RunEnded:
     status: RunEnd
     reason: str
     by: str | None = None
+    credential: str = ""
+    channel: str = ""
 
 
 Event = (
@@ -377,6 +529,9 @@ Event = (
     | CallFailed
     | CallBecameUnknown
     | CallResolved
+    | CallReconciled
+    | CallRepeated
+    | LateOutcome
     | FactLearned
     | StepSucceeded
     | StepFailed
@@ -388,13 +543,19 @@ Event = (
     | StepCompensated
     | ApprovalOpened
     | ApprovalVoted
+    | ApprovalEdited
+    | ApprovalEscalated
     | ApprovalGranted
     | ApprovalRejected
     | ApprovalBypassed
     | ApprovalExpired
     | AskOpened
+    | ReviewOpened
+    | ReviewOverdue
+    | ReviewClosed
     | RunFailing
     | RunEnded
+    | a.AdminEvent
 )
 
 _TYPES: Mapping[str, type[Event]] = {one.__name__: one for one in typing.get_args(Event)}
@@ -408,6 +569,10 @@ def _form(hint: Any) -> str:
     return str(hint).partition("[")[0].partition(" ")[0]
 
 
+_VALUES: Mapping[str, Callable[[Event], tuple[Any, ...]]] = {
+    name: operator.attrgetter(*names, names[0]) for name, names in _FIELDS.items()
+}
+"""The values of an event's fields at once; the first a second time, for one alone is no tuple."""
 _REVIVE: Mapping[str, Mapping[str, str]] = {
     name: {
         field.name: _form(field.type)
@@ -418,6 +583,12 @@ _REVIVE: Mapping[str, Mapping[str, str]] = {
 }
 
 
+_TIMES: Mapping[str, tuple[str, ...]] = {
+    name: tuple(field for field, form in forms.items() if form == "datetime")
+    for name, forms in _REVIVE.items()
+}
+
+
 def event_kind(event: Event) -> str:
     """The name an event has in its record."""
     return type(event).__name__
@@ -425,10 +596,11 @@ def event_kind(event: Event) -> str:
 
 def event_data(event: Event) -> dict[str, Any]:
     """An event as JSON data; times become RFC 3339 text in UTC."""
-    data: dict[str, Any] = {}
-    for name in _FIELDS[type(event).__name__]:
-        value = getattr(event, name)
-        data[name] = time_text(value) if isinstance(value, datetime) else value
+    kind = type(event).__name__
+    data: dict[str, Any] = dict(zip(_FIELDS[kind], _VALUES[kind](event), strict=False))
+    for name in _TIMES[kind]:
+        if data[name] is not None:
+            data[name] = time_text(data[name])
     return data
 
 
@@ -452,7 +624,9 @@ def _revived(kind: str | None, value: Any) -> Any:
 
 def time_text(moment: datetime) -> str:
     """RFC 3339 with microseconds and `Z`, so that texts sort as times do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def time_from(text: str) -> datetime:

@@ -10,12 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from mcpuppet.errors import AuditError
+from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 from mcpuppet.session.asks import ask_changed, ask_opened
+from mcpuppet.session.fate import (
+    awaits_reading,
+    is_unanswered,
+    reading_begun,
+    reading_unanswered,
+    without_siblings,
+)
 from mcpuppet.session.machine import LifecycleError, StepChange, run_after, step_after
+from mcpuppet.session.recent import (
+    NEVER_ANSWERED,
+    ended_and_remembered,
+    forgotten,
+    remembered,
+    without_calls_of,
+)
+from mcpuppet.session.refusals import decision_refused
 from mcpuppet.session.remember import (
     with_fact,
     with_marks,
@@ -23,7 +39,9 @@ from mcpuppet.session.remember import (
     without_facts,
     without_marks,
 )
+from mcpuppet.session.reviews import review_closed, review_opened, review_overdue
 from mcpuppet.session.state import (
+    BY_TIME,
     ApprovalState,
     Hold,
     OpenCall,
@@ -32,6 +50,7 @@ from mcpuppet.session.state import (
     SessionState,
     ShownCall,
     StepCall,
+    changed,
 )
 from mcpuppet.workflow.marking import (
     RUNNING,
@@ -93,12 +112,12 @@ def _move(
     index = run.index[step]
     marking = with_status(run.marking, index, step_after(status_of(run.marking, index), change))
     if event is None:
-        return replace(run, marking=marking)
+        return changed(run, marking=marking)
     seen = run.seen | event_bit(index, event)
     if f"{step}.{event}" not in run.timed:
-        return replace(run, marking=marking, seen=seen)
+        return changed(run, marking=marking, seen=seen)
     times = _with(run.times, **{f"{step}.{event}": at})
-    return replace(run, marking=marking, seen=seen, times=times)
+    return changed(run, marking=marking, seen=seen, times=times)
 
 
 def _run_started(state: SessionState, event: e.RunStarted, at: datetime) -> SessionState:
@@ -121,17 +140,17 @@ def _run_started(state: SessionState, event: e.RunStarted, at: datetime) -> Sess
     state = without_marks(state, event.workflow)
     if event.gives:
         state = _given(state, event.inputs)
-    return replace(state, run=run, runs=state.runs + 1)
+    return changed(state, run=run, runs=state.runs + 1)
 
 
 def _given(state: SessionState, inputs: Mapping[str, Any]) -> SessionState:
     """Inputs count as given until a result has reached the model."""
-    return state if state.exposed else replace(state, given=_with(state.given, **inputs))
+    return state if state.exposed else changed(state, given=_with(state.given, **inputs))
 
 
 def _rules_adopted(state: SessionState, event: e.RulesAdopted, at: datetime) -> SessionState:
     del at
-    return replace(state, rules=RulesState(event.rules, event.version, event.hash))
+    return changed(state, rules=RulesState(event.rules, event.version, event.hash))
 
 
 def _inputs_declared(state: SessionState, event: e.InputsDeclared, at: datetime) -> SessionState:
@@ -139,17 +158,18 @@ def _inputs_declared(state: SessionState, event: e.InputsDeclared, at: datetime)
     if state.rules is None:
         raise AuditError("no rules file governs the session")
     rules = replace(state.rules, inputs=event.inputs, declared=True)
-    return _given(replace(state, rules=rules), event.inputs)
+    return _given(changed(state, rules=rules), event.inputs)
 
 
 def _inputs_reopened(state: SessionState, event: e.InputsReopened, at: datetime) -> SessionState:
     del event, at
     rules = state.rules and replace(state.rules, inputs={}, declared=False)
-    return replace(state, exposed=False, given={}, rules=rules)
+    return changed(state, exposed=False, given={}, rules=rules)
 
 
-def _unchanged(state: SessionState, event: e.CallDenied, at: datetime) -> SessionState:
-    del event, at  # a refusal never changes the state
+def _unchanged(state: SessionState, event: e.Event, at: datetime) -> SessionState:
+    """A refusal never changes the state, nor does what concerns the installation."""
+    del event, at
     return state
 
 
@@ -159,6 +179,8 @@ def _call_deferred(state: SessionState, event: e.CallDeferred, at: datetime) -> 
         return state
     approval = _approval(state, event.approval_id)
     assert event.step is not None
+    if any(one.digest == event.digest for one in approval.shown):
+        return state  # it is shown already, perhaps as a person has edited it
     shown = ShownCall(event.step, event.tool, event.arguments, event.digest)
     others = tuple(one for one in approval.shown if one.step != event.step)
     return _with_approval(state, replace(approval, shown=(*others, shown)))
@@ -179,15 +201,21 @@ def _call_started(state: SessionState, event: e.CallStarted, at: datetime) -> Se
         marks=event.marks,
         forgets=event.forgets,
         feeds=event.feeds,
+        request=event.request,
+        key=event.key,
+        client_key=event.client_key,
+        reconcile=event.reconcile,
     )
-    state = replace(state, calls=_with(state.calls, **{event.call_id: call}))
+    if event.purpose == "reconcile":
+        state = reading_begun(state, event.step)
+    state = changed(state, calls=_with(state.calls, **{event.call_id: call}))
     if event.purpose == "step" and event.step is not None:
         state = _without_locks_of_last_attempt(state, _run(state).current.get(event.step))
-        state = replace(state, run=_step_started(_run(state), event.step, event, at))
+        state = changed(state, run=_step_started(_run(state), event.step, event, at))
     if event.uses:
         state = with_uses(state, event.uses)
     if event.grants and state.asks:
-        state = replace(state, asks=_without(state.asks, event.grants))
+        state = changed(state, asks=_without(state.asks, event.grants))
     return _noticed(state, call, "call", at)
 
 
@@ -205,7 +233,7 @@ def _without_locks_of_last_attempt(state: SessionState, last: StepCall | None) -
     known = None if last is None else state.calls.get(last.call_id)
     if known is None or not known.locks:
         return state
-    return replace(state, calls=_with(state.calls, **{known.call_id: replace(known, locks=())}))
+    return changed(state, calls=_with(state.calls, **{known.call_id: replace(known, locks=())}))
 
 
 def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) -> RunState:
@@ -216,8 +244,10 @@ def _step_started(run: RunState, step: str, event: e.CallStarted, at: datetime) 
         for name, one in run.approvals.items()
         if one.approval_id in event.grants
     }
-    current = StepCall(event.call_id, event.tool, event.digest, event.agreed, event.agreed_until)
-    return replace(
+    current = StepCall(
+        event.call_id, event.tool, event.digest, event.agreed, event.agreed_until, event.key
+    )
+    return changed(
         run,
         counters=_with(run.counters, **{attempt: run.count(attempt) + 1}),
         current=_with(run.current, **{step: current}),
@@ -232,9 +262,12 @@ def _call_ended(
     call = state.calls.get(event.call_id)
     if call is None:
         raise AuditError(f"call {event.call_id} is not open")
-    state = replace(state, calls=_without(state.calls, [event.call_id]), exposed=True)
+    state = changed(state, calls=_without(state.calls, [event.call_id]), exposed=True)
+    if call.purpose == "reconcile" and is_unanswered(event):
+        return reading_unanswered(state, call.step, at)
+    state = ended_and_remembered(state, call, event, at)
     if isinstance(event, e.CallSucceeded):
-        return _noticed(state, call, "success", at)
+        return _noticed(without_siblings(state, call.key), call, "success", at)
     state = _noticed(state, call, "failure", at)
     # What was answered badly did happen, somehow.
     return _noticed(state, call, "unknown", at) if event.reason == "invalid_result" else state
@@ -242,23 +275,45 @@ def _call_ended(
 
 def _call_resolved(state: SessionState, event: e.CallResolved, at: datetime) -> SessionState:
     call = state.calls.get(event.call_id)
-    state = replace(state, calls=_without(state.calls, [event.call_id]))
+    key = _key_of_hold(state, event.call_id) if call is None else call.key
+    state = changed(state, calls=_without(state.calls, [event.call_id]))
+    state = without_siblings(state, key)
+    if not event.happened:
+        state = forgotten(state, [event.call_id])
     if call is None:
         return state
     return _noticed(state, call, "success" if event.happened else "failure", at)
 
 
+def _key_of_hold(state: SessionState, call_id: str) -> str | None:
+    """The idempotency key of an ended call that holds its step."""
+    current = () if state.run is None else state.run.current.values()
+    return next((one.key for one in current if one.call_id == call_id), None)
+
+
+def _call_reconciled(state: SessionState, event: e.CallReconciled, at: datetime) -> SessionState:
+    call = state.calls[event.call_id]
+    state = changed(state, calls=_without(state.calls, [event.call_id]))
+    if not event.happened:
+        state = forgotten(state, [event.call_id])
+    return _noticed(state, call, "success" if event.happened else "failure", at)
+
+
 def _call_unknown(state: SessionState, event: e.CallBecameUnknown, at: datetime) -> SessionState:
-    call = replace(state.calls[event.call_id], unknown=True)
+    call = awaits_reading(replace(state.calls[event.call_id], unknown=True), at)
+    if call.purpose == "reconcile":
+        state = changed(state, calls=_without(state.calls, [event.call_id]))
+        return reading_unanswered(state, call.step, at)
     state = _noticed(state, call, "unknown", at)
+    state = remembered(state, call, at, answered=event.reason not in NEVER_ANSWERED)
     if call.purpose == "always":  # it only reads: nobody has to settle it
-        return replace(state, calls=_without(state.calls, [event.call_id]))
-    return replace(state, calls=_with(state.calls, **{event.call_id: call}))
+        return changed(state, calls=_without(state.calls, [event.call_id]))
+    return changed(state, calls=_with(state.calls, **{event.call_id: call}))
 
 
 def _step_succeeded(run: RunState, event: e.StepSucceeded, at: datetime) -> RunState:
     run = _move(run, event.step, "succeed", at, "success")
-    return replace(
+    return changed(
         _settled(run, event.step), results=_with(run.results, **{event.step: event.kept})
     )
 
@@ -268,7 +323,7 @@ def _step_failed(run: RunState, event: e.StepFailed, at: datetime) -> RunState:
 
 
 def _settled(run: RunState, step: str) -> RunState:
-    return replace(
+    return changed(
         run,
         held=_without(run.held, [step]),
         counters=_without(run.counters, [f"attempt:{step}", f"repeat:{step}"]),
@@ -281,7 +336,7 @@ def _step_returned(run: RunState, event: e.StepReturned, at: datetime) -> RunSta
     if event.why == "repeat":
         counters[f"repeat:{event.step}"] = counters.get(f"repeat:{event.step}", 0) + 1
         counters.pop(f"attempt:{event.step}", None)
-    return replace(
+    return changed(
         run,
         counters=counters,
         held=_without(run.held, [event.step]),
@@ -295,18 +350,18 @@ def _fact_learned(state: SessionState, event: e.FactLearned, at: datetime) -> Se
 
 
 def _step_held(run: RunState, event: e.StepHeld) -> RunState:
-    return replace(run, held=_with(run.held, **{event.step: Hold(event.reason, event.call_id)}))
+    return changed(run, held=_with(run.held, **{event.step: Hold(event.reason, event.call_id)}))
 
 
 def _step_released(run: RunState, event: e.StepReleased) -> RunState:
     released = run.released | {event.step} if event.ready else run.released
-    return replace(run, held=_without(run.held, [event.step]), released=released)
+    return changed(run, held=_without(run.held, [event.step]), released=released)
 
 
 def _step_skipped(run: RunState, event: e.StepSkipped, at: datetime) -> RunState:
     run = _close_approval(run, event.step, "closed")
     run = _move(run, event.step, "skip", at, "skipped")
-    return _waiting(replace(run, held=_without(run.held, [event.step])))
+    return _waiting(changed(run, held=_without(run.held, [event.step])))
 
 
 def _steps_redone(run: RunState, event: e.StepsRedone) -> RunState:
@@ -319,7 +374,7 @@ def _steps_redone(run: RunState, event: e.StepsRedone) -> RunState:
         run.counters, [f"{kind}:{one}" for kind in ("attempt", "repeat") for one in event.reset]
     )
     redo = f"redo:{event.cause}"
-    return replace(
+    return changed(
         _forgotten(run, event.reset),
         marking=marking,
         seen=seen,
@@ -336,11 +391,11 @@ def _forgotten(run: RunState, steps: Iterable[str]) -> RunState:
     """The run without the times of what steps did: they are to be done anew."""
     gone = set(steps)
     times = {word: at for word, at in run.times.items() if word.rpartition(".")[0] not in gone}
-    return replace(run, times=times)
+    return changed(run, times=times)
 
 
 def _step_compensated(run: RunState, event: e.StepCompensated) -> RunState:
-    return replace(run, compensated=run.compensated | {event.step})
+    return changed(run, compensated=run.compensated | {event.step})
 
 
 def _approval_opened(state: SessionState, event: e.ApprovalOpened, at: datetime) -> SessionState:
@@ -359,8 +414,8 @@ def _approval_opened(state: SessionState, event: e.ApprovalOpened, at: datetime)
         opened_at=at,
         expires_at=event.expires_at,
     )
-    run = replace(run, approvals=_with(run.approvals, **{event.step: approval}))
-    return replace(state, run=_waiting(run))
+    run = changed(run, approvals=_with(run.approvals, **{event.step: approval}))
+    return changed(state, run=_waiting(run))
 
 
 def _approval(state: SessionState, approval_id: str) -> ApprovalState:
@@ -372,8 +427,8 @@ def _approval(state: SessionState, approval_id: str) -> ApprovalState:
 
 def _with_approval(state: SessionState, approval: ApprovalState) -> SessionState:
     run = _run(state)
-    return replace(
-        state, run=replace(run, approvals=_with(run.approvals, **{approval.step: approval}))
+    return changed(
+        state, run=changed(run, approvals=_with(run.approvals, **{approval.step: approval}))
     )
 
 
@@ -394,15 +449,50 @@ def _approval_voted(state: SessionState, event: e.ApprovalVoted, at: datetime) -
     )
 
 
+def _approval_edited(state: SessionState, event: e.ApprovalEdited, at: datetime) -> SessionState:
+    """The edited call takes the place of the one that was shown, and everybody votes anew."""
+    del at
+    approval = _approval(state, event.approval_id)
+    before = next((one for one in approval.shown if one.digest == event.replaces), None)
+    if before is None:
+        raise AuditError(f"approval {event.approval_id} does not show the call that was edited")
+    edited = ShownCall(
+        before.step,
+        event.tool,
+        event.arguments,
+        event.digest,
+        asked_as=before.asked_as or before.digest,
+        edited_by=event.by,
+    )
+    shown = tuple(edited if one is before else one for one in approval.shown)
+    editors = tuple(dict.fromkeys((*approval.editors, event.by)))
+    return _with_approval(state, replace(approval, shown=shown, votes=(), editors=editors))
+
+
+def _approval_escalated(
+    state: SessionState, event: e.ApprovalEscalated, at: datetime
+) -> SessionState:
+    """Others are asked; the votes that were given stay and count."""
+    del at
+    approval = _approval(state, event.approval_id)
+    return _with_approval(
+        state, replace(approval, roles=event.roles, expires_at=event.expires_at, escalated=True)
+    )
+
+
 def _approval_granted(run: RunState, event: e.ApprovalGranted, at: datetime) -> RunState:
+    run = changed(run, guidance=_without(run.guidance, [event.step]))
     return _decided(run, event.step, "approved", "succeed", at)
 
 
 def _approval_rejected(run: RunState, event: e.ApprovalRejected, at: datetime) -> RunState:
+    if event.by != BY_TIME:
+        run = changed(run, guidance=_with(run.guidance, **{event.step: event.reason}))
     return _decided(run, event.step, "rejected", "fail", at)
 
 
 def _approval_bypassed(run: RunState, event: e.ApprovalBypassed, at: datetime) -> RunState:
+    run = changed(run, guidance=_without(run.guidance, [event.step]))
     return _decided(run, event.step, "bypassed", "bypass", at)
 
 
@@ -415,13 +505,13 @@ def _approval_expired(run: RunState, event: e.ApprovalExpired, at: datetime) -> 
     if run.step_status(event.step) != RUNNING:  # a grant went stale: it is as if never given
         run = _move(run, event.step, "lapse", at)
         for word in ("approved", "bypassed"):
-            run = replace(run, seen=run.seen & ~event_bit(index, word))
-    run = replace(_forgotten(run, [event.step]), seen=run.seen | event_bit(index, "expired"))
+            run = changed(run, seen=run.seen & ~event_bit(index, word))
+    run = changed(_forgotten(run, [event.step]), seen=run.seen | event_bit(index, "expired"))
     if f"{event.step}.expired" in run.timed:
-        run = replace(run, times=_with(run.times, **{f"{event.step}.expired": at}))
+        run = changed(run, times=_with(run.times, **{f"{event.step}.expired": at}))
     for step in event.reset:
         run = _move(run, step, "reset", at)
-        run = replace(run, seen=run.seen & ~event_bits(run.index[step]))
+        run = changed(run, seen=run.seen & ~event_bits(run.index[step]))
     return _forgotten(run, event.reset)
 
 
@@ -430,20 +520,20 @@ def _close_approval(run: RunState, step: str, status: str) -> RunState:
     if approval is None or approval.status != "open":
         return run
     closed = replace(approval, status=status)
-    return replace(run, approvals=_with(run.approvals, **{step: closed}))
+    return changed(run, approvals=_with(run.approvals, **{step: closed}))
 
 
 def _waiting(run: RunState) -> RunState:
     """A run waits for approval exactly while a request is open."""
     waits = any(one.status == "open" for one in run.approvals.values())
-    return replace(run, status=run_after(run.status, "wait" if waits else "resume"))
+    return changed(run, status=run_after(run.status, "wait" if waits else "resume"))
 
 
 def _run_failing(state: SessionState, event: e.RunFailing, at: datetime) -> SessionState:
     run = _run(state)
-    return replace(
+    return changed(
         state,
-        run=replace(
+        run=changed(
             run,
             status=run_after(run.status, "fail"),
             ends_as=event.ends_as,
@@ -469,20 +559,29 @@ def _run_ended(state: SessionState, event: e.RunEnded, at: datetime) -> SessionS
     for step in run.approvals:
         run = _close_approval(run, step, "closed")
     status = run_after(run.status, _END_CHANGES[event.status])
-    run = replace(run, status=status, end_reason=event.reason or run.end_reason)
+    run = changed(run, status=status, end_reason=event.reason or run.end_reason)
     asks = {
         name: ask
         for name, ask in state.asks.items()
         if ask.step is None or ask.status == "rejected"
     }
-    return replace(state, run=run, asks=asks)
+    return changed(state, run=run, asks=asks)
 
 
 def _on_run(change: Callable[[RunState, EventT, datetime], RunState]) -> _Handler:
     """A handler for an event that touches nothing but the active run."""
 
     def handle(state: SessionState, event: EventT, at: datetime) -> SessionState:
-        return replace(state, run=change(_run(state), event, at))
+        return changed(state, run=change(_run(state), event, at))
+
+    return handle
+
+
+def _pending_again(change: _Handler, steps: Callable[[Any], Iterable[str]]) -> _Handler:
+    """A handler after which steps wait for new calls: what answered the old ones is forgotten."""
+
+    def handle(state: SessionState, event: Any, at: datetime) -> SessionState:
+        return change(without_calls_of(state, steps(event)), event, at)
 
     return handle
 
@@ -511,22 +610,32 @@ _HANDLERS: Mapping[type, _Handler] = {
     e.CallFailed: _call_ended,
     e.CallBecameUnknown: _call_unknown,
     e.CallResolved: _call_resolved,
+    e.CallReconciled: _call_reconciled,
+    e.CallRepeated: _unchanged,
+    e.LateOutcome: _unchanged,
     e.FactLearned: _fact_learned,
     e.StepSucceeded: _on_run(_step_succeeded),
     e.StepFailed: _on_run(_step_failed),
-    e.StepReturned: _on_run(_step_returned),
+    e.StepReturned: _pending_again(_on_run(_step_returned), lambda event: [event.step]),
     e.StepHeld: _on_run(_untimed(_step_held)),
     e.StepReleased: _on_run(_untimed(_step_released)),
     e.StepSkipped: _on_run(_step_skipped),
-    e.StepsRedone: _on_run(_untimed(_steps_redone)),
+    e.StepsRedone: _pending_again(_on_run(_untimed(_steps_redone)), lambda event: event.reset),
     e.StepCompensated: _on_run(_untimed(_step_compensated)),
     e.ApprovalOpened: _approval_opened,
     e.ApprovalVoted: _on_request(_approval_voted),
+    e.ApprovalEdited: _on_request(_approval_edited),
+    e.ApprovalEscalated: _approval_escalated,
     e.ApprovalGranted: _on_request(_on_run(_approval_granted)),
     e.ApprovalRejected: _on_request(_on_run(_approval_rejected)),
     e.ApprovalBypassed: _on_run(_approval_bypassed),
     e.ApprovalExpired: _on_request(_on_run(_approval_expired)),
     e.AskOpened: ask_opened,
+    e.ReviewOpened: review_opened,
+    e.ReviewOverdue: review_overdue,
+    e.ReviewClosed: review_closed,
     e.RunFailing: _run_failing,
     e.RunEnded: _run_ended,
+    **dict.fromkeys(get_args(a.AdminEvent), _unchanged),
+    a.DecisionRefused: decision_refused,
 }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from mcpuppet.session.call import Call, Principal, call_digest
+from mcpuppet.session.fate import earlier_key, reading_call
 from mcpuppet.session.policies import Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import SessionState
 from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied
-from mcpuppet.workflow.compiled import CompiledWorkflow
+from mcpuppet.workflow.compiled import CompiledStep, CompiledWorkflow
 from mcpuppet.workflow.marking import PENDING
 
 
@@ -43,7 +45,9 @@ def observed_step(
     """
     if isinstance(refusal, ApprovalNeeded):
         reason = f"step {refusal.approval_step} waits for a person to decide"
-        refusal = Denied("approval", reason, refusal.step, book=workflow.name)
+        refusal = Denied(
+            "approval", reason, refusal.step, verdicts=refusal.verdicts, book=workflow.name
+        )
     if refusal.unordered:
         return refusal
     run = state.active_run
@@ -67,6 +71,23 @@ def observed_step(
         attempt=1 if step is None or run is None else run.count(f"attempt:{step.id}") + 1,
         uses=tuple(replace(one, most=None) for one in found.uses),
         locks=tuple(found.locks),
-        verdicts=found.told,
+        **_safety(state, step, digest, situation),
+        verdicts=(*(one for one in refusal.verdicts if one not in found.told), *found.told),
     )
     return noted(allowed, *refusals)
+
+
+def _safety(
+    state: SessionState, step: CompiledStep | None, digest: str, situation: Situation
+) -> dict[str, Any]:
+    """What settles the fate of a step's call, as far as there is something."""
+    run = state.active_run
+    if step is None or run is None:
+        return {}
+    reading = None if step.reconcile is None else reading_call(step.reconcile, situation.values)
+    return {
+        "has_key": step.has_key,
+        "key": earlier_key(state, run, step, digest)[0] if step.has_key else None,
+        "key_argument": step.key_argument,
+        "reconcile": None if isinstance(reading, str) else reading,
+    }

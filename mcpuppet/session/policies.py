@@ -124,7 +124,7 @@ def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consult
     found = Consultation()
     for policy in policies:
         objection = _RULES[policy.kind](policy, situation)
-        found.verdicts.append({"rule": policy.id, "ok": objection is None})
+        found.verdicts.append(_verdict(policy, situation, objection))
         if policy.hours is not None:
             found.hours.append(policy.hours)
         if objection is not None and policy.ask is not None:
@@ -134,6 +134,24 @@ def consult(policies: Iterable[CompiledPolicy], situation: Situation) -> Consult
         if situation.call is not None:
             _reserve(policy, situation, objection, found)
     return found
+
+
+def _verdict(
+    policy: CompiledPolicy, situation: Situation, objection: Objection | None
+) -> Mapping[str, Any]:
+    """What a policy says, with what it read that the session's own history does not tell."""
+    verdict: dict[str, Any] = {"rule": policy.id, "ok": objection is None}
+    if situation.call is None:
+        return verdict
+    if policy.limit is not None and policy.limit.is_shared:
+        verdict["key"] = use_key(situation.book.name, policy, situation.principal)
+        verdict["used"] = amount_text(total(one.amount for one in _counted(policy, situation)))
+        verdict["most"] = amount_text(policy.limit.most)
+    elif policy.kind == "mutex" and policy.scope != "run":
+        verdict["key"] = lock_key(situation.book.name, policy, situation.tool)
+        holder = situation.reserved.holder(verdict["key"])
+        verdict["holder"] = holder and [holder.session_id, holder.call_id]
+    return verdict
 
 
 def _asked(policy: CompiledPolicy, situation: Situation, reason: str) -> Asked:
@@ -246,7 +264,10 @@ def _marked_at(policy: CompiledPolicy, situation: Situation) -> datetime | None:
         if policy.kind == "forbidden_after":
             return None
         return max((at for name, at in marks.items() if name.startswith(wanted)), default=None)
-    return marks.get(policy.mark(same_digest(policy, situation.call.arguments)))
+    # A value can have become a sensitive one since: then the mark was made of it as it is.
+    spelled = (situation.call.on_record, situation.call.arguments)
+    moments = (marks.get(policy.mark(same_digest(policy, one))) for one in spelled)
+    return max((at for at in moments if at is not None), default=None)
 
 
 def same_digest(policy: CompiledPolicy, arguments: Mapping[str, Any]) -> str:
@@ -289,8 +310,7 @@ def _period_limit(
     limit = policy.limit
     assert limit is not None
     assert limit.period is not None
-    since = window_start(policy, situation.now)
-    counted = tuple(one for one in _uses(policy, situation) if since is None or one.at > since)
+    counted = _counted(policy, situation)
     used = total(one.amount for one in counted)
     if total((used, amount)) <= limit.most:
         return None
@@ -324,12 +344,15 @@ def _used(policy: CompiledPolicy, situation: Situation) -> Decimal:
         case "session":
             return Decimal(situation.state.used.get(f"{situation.book.name}/{policy.id}", "0"))
         case _:
-            return total(one.amount for one in _uses(policy, situation))
+            return total(one.amount for one in _counted(policy, situation))
 
 
-def _uses(policy: CompiledPolicy, situation: Situation) -> tuple[Use, ...]:
+def _counted(policy: CompiledPolicy, situation: Situation) -> tuple[Use, ...]:
+    """The uses across sessions that count now."""
     key = use_key(situation.book.name, policy, situation.principal)
-    return situation.reserved.uses(key, window_start(policy, situation.now))
+    since = window_start(policy, situation.now)
+    known = situation.reserved.uses(key, since)
+    return known if since is None else tuple(one for one in known if one.at > since)
 
 
 _SCOPE_WORDS = {"run": "in a run", "session": "in a session", "user": "for one user"}

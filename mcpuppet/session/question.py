@@ -14,6 +14,7 @@ from typing import Any
 
 from mcpuppet.session.call import Call, Principal, call_digest
 from mcpuppet.session.events import Purpose
+from mcpuppet.session.fate import NOTHING, Safety, earlier_key, reading_call
 from mcpuppet.session.policies import Consultation, Situation, consult
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import ApprovalState, OpenCall, RunState, SessionState
@@ -105,6 +106,9 @@ class StepQuestion(Question):
         found.objections = [one for one in found.objections if not _ends_with(one[0], asked)]
         if found.objections:
             return found.denied(self.workflow.name, self.step.id)
+        safety = self._safety(call, digest, values)
+        if isinstance(safety, Denied):
+            return safety
         if asked:
             return self._ask(asked[0], call, digest, found.told)
         return Allowed(
@@ -117,6 +121,32 @@ class StepQuestion(Question):
             grants=grants,
             verdicts=found.told,
             asks=tuple(found.asks),
+            has_key=self.step.has_key,
+            key=safety.key,
+            key_argument=self.step.key_argument,
+            reconcile=safety.reconcile,
+        )
+
+    def _safety(
+        self, call: Call | None, digest: str, values: Callable[[], Mapping[str, Any]]
+    ) -> Safety | Denied:
+        """What goes with the call so that its fate can be settled."""
+        step = self.step
+        if call is None or not (step.has_key or step.reconcile):
+            return NOTHING
+        if step.reconcile is not None:
+            reading = reading_call(step.reconcile, values)
+            if not isinstance(reading, str):
+                return Safety(reconcile=reading)
+            why = "it could not be found out afterwards what became of this call"
+            return self.refuse("on_unknown", f"{why}: {reading}")
+        key, is_another = earlier_key(self.state, self.run, step, digest)
+        if not is_another:
+            return Safety(key)
+        return self.refuse(
+            "on_unknown",
+            f"an earlier call of step {step.id} may have taken effect: call {call.tool} again with "
+            "exactly the arguments of that call, so that its server can tell it is the same",
         )
 
     def _status(self) -> Denied | None:
@@ -189,7 +219,13 @@ class StepQuestion(Question):
     def _arguments(
         self, call: Call | None, values: Callable[[], Mapping[str, Any]]
     ) -> Denied | None:
-        if call is None or self.step.args is None:
+        if call is None:
+            return None
+        filled_in = self.step.key_argument
+        if filled_in is not None and filled_in in call.arguments:
+            reason = f"argument {filled_in!r} is filled in by the gateway: leave it out"
+            return self.refuse("args", reason)
+        if self.step.args is None:
             return None
         problem = argument_problem(self.step.args, self.step.args_open, call.arguments, values)
         return None if problem is None else self.refuse("args", problem)
@@ -232,7 +268,8 @@ class StepQuestion(Question):
         self, approval: ApprovalState, call: Call | None, digest: str, verdicts: Verdicts
     ) -> Denied | ApprovalNeeded:
         shown = approval.shown_for(self.step.id)
-        if call is not None and shown is not None and shown.digest != digest and approval.votes:
+        is_other = call is not None and shown is not None and shown.digest != digest
+        if is_other and shown is not None and (approval.votes or shown.edited_by):
             return self.refuse(
                 "approval",
                 f"people are already deciding on {approval.approval_id} with other arguments",

@@ -15,7 +15,7 @@ from typing import Any
 
 from mcpuppet.session import events as e
 from mcpuppet.session.amounts import amount_text, total
-from mcpuppet.session.state import FactState, Memory, OpenCall, SessionState
+from mcpuppet.session.state import FactState, Memory, OpenCall, SessionState, changed
 
 MOST_MARKS = 1_000
 """How many marks are kept for one workflow or rules file."""
@@ -58,7 +58,7 @@ def without_facts(state: SessionState, facts: Iterable[Sequence[str]]) -> Sessio
         kept = {name: one for name, one in memory.facts.items() if name != fact}
         state = _with_memory(state, book, replace(memory, facts=kept))
     calls = {name: _feeding_less(call, gone) for name, call in state.calls.items()}
-    return replace(state, calls=calls)
+    return changed(state, calls=calls)
 
 
 def _feeding_less(call: OpenCall, gone: Collection[tuple[str, str]]) -> OpenCall:
@@ -72,7 +72,7 @@ def without_marks(state: SessionState, book: str) -> SessionState:
     Calls of an earlier run that are on their way allow nothing in this one; they may forbid.
     """
     calls = {name: _marking_less(call, book) for name, call in state.calls.items()}
-    state = replace(state, calls=calls)
+    state = changed(state, calls=calls)
     memory = state.memory.get(book)
     return state if memory is None else _with_memory(state, book, replace(memory, marks={}))
 
@@ -90,9 +90,9 @@ def with_fact(state: SessionState, event: e.FactLearned) -> SessionState:
     memory = state.remembered(event.book)
     known = memory.facts.get(event.fact) or FactState()
     if event.key is None:
-        fact = FactState(
-            values=tuple(event.value), known=event.complete, overflowed=not event.complete
-        )
+        is_known = event.complete and isinstance(event.value, (list, tuple))  # it can be erased
+        values = tuple(event.value) if is_known else ()
+        fact = FactState(values=values, known=is_known, overflowed=not event.complete)
     else:
         gone = (event.key, event.drops)
         kept = {key: one for key, one in known.keyed.items() if key not in gone}
@@ -106,7 +106,7 @@ def with_fact(state: SessionState, event: e.FactLearned) -> SessionState:
 
 
 def _with_memory(state: SessionState, book: str, memory: Memory) -> SessionState:
-    return replace(state, memory={**state.memory, book: memory})
+    return changed(state, memory={**state.memory, book: memory})
 
 
 def with_uses(state: SessionState, uses: Iterable[Mapping[str, Any]]) -> SessionState:
@@ -115,10 +115,10 @@ def with_uses(state: SessionState, uses: Iterable[Mapping[str, Any]]) -> Session
         policy, amount = use["policy"], use["amount"]
         if use["scope"] == "run" and state.run is not None:
             used = _raised(state.run.used, policy, amount)
-            state = replace(state, run=replace(state.run, used=used))
+            state = changed(state, run=changed(state.run, used=used))
         elif use["scope"] == "session":
             used = _raised(state.used, f"{use['book']}/{policy}", amount)
-            state = replace(state, used=used)
+            state = changed(state, used=used)
     return state
 
 

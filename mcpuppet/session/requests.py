@@ -18,9 +18,14 @@ MOST_OPEN = 20
 
 def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decision:
     """The answer, once what people were asked and said is taken into account."""
-    if not isinstance(answer, Allowed) or not answer.asks:
+    if not isinstance(answer, Allowed):
+        return answer
+    edited = _edited_request(state, answer.digest, now)
+    if not answer.asks and edited is None:
         return answer
     wanted = {one.policy for one in answer.asks}
+    if edited is not None:  # whoever edited it is its author, and others have to agree
+        wanted |= set(edited.policies)
     agreed = _agreed_for_retry(state, answer, wanted, now)
     if agreed is not None:
         policies = tuple(sorted(wanted))
@@ -29,9 +34,11 @@ def settle_asks(state: SessionState, answer: Decision, now: datetime) -> Decisio
     if ask is None:
         return _ask(state, answer)
     if ask.status == "rejected":
-        asked = next(one for one in answer.asks if one.policy in ask.policies)
-        reason = f"a person said no: {ask.reason}"
-        return Denied(asked.policy, reason, answer.step, None, answer.verdicts, asked.book)
+        asked = {one.policy: one.book for one in answer.asks if one.policy in ask.policies}
+        policy = next(iter(asked or ask.policies))
+        reason = f"a person said no; guidance: {ask.reason}"
+        book = asked.get(policy, "")
+        return Denied(policy, reason, answer.step, None, answer.verdicts, book)
     if ask.status == "open":
         return ApprovalNeeded(
             answer.step,
@@ -66,6 +73,14 @@ def _agreed_for_retry(
     return last if last.digest == answer.digest and wanted <= set(last.agreed) else None
 
 
+def _edited_request(state: SessionState, digest: str, now: datetime) -> AskState | None:
+    """The request about a call that a person has changed into this one."""
+    for ask in state.asks.values():
+        if ask.asked_as and ask.digest == digest:
+            return ask if ask.status == "rejected" or now < ask.expires_at else None
+    return None
+
+
 def _request_for(
     state: SessionState, digest: str, wanted: set[str], now: datetime
 ) -> AskState | None:
@@ -73,7 +88,10 @@ def _request_for(
 
     One that was rejected counts for each of its policies: that more ask by now changes no mind.
     """
-    for ask in sorted(state.asks.values(), key=lambda one: one.status != "rejected"):
+    in_order = sorted(
+        state.asks.values(), key=lambda one: (one.status != "rejected", one.approval_id)
+    )
+    for ask in in_order:
         if ask.digest != digest:
             continue
         if ask.status == "rejected" and not wanted.isdisjoint(ask.policies):

@@ -14,8 +14,10 @@ from typing import Any
 
 from mcpuppet.errors import AuditError, UnknownSessionError
 from mcpuppet.session import events as e
+from mcpuppet.session.call import Call
 from mcpuppet.session.environment import variables
 from mcpuppet.session.fold import apply
+from mcpuppet.session.recording import Recorder, sensitive_fields
 from mcpuppet.session.reservations import Reserved
 from mcpuppet.session.state import RunState, SessionState
 from mcpuppet.session.verdict import Counted
@@ -31,6 +33,7 @@ from mcpuppet.workflow.marking import (
     RUNNING,
     SUCCESS,
     status_of,
+    statuses,
 )
 
 
@@ -49,7 +52,7 @@ class Settling:
 
     `known` is the state before, None for a session that is not opened yet; `workflow` is the one of
     its latest run, `rules` the rules file that governs it, each None when there is none; `reserved`
-    is what sessions share.
+    is what sessions share, and `recorder` how events are written down.
     """
 
     def __init__(
@@ -61,13 +64,17 @@ class Settling:
         *,
         rules: CompiledRules | None = None,
         reserved: Reserved | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.session_id = session_id
         self.known = known
         self.source = source
         self.rules = rules
         self.reserved = reserved or Reserved()
+        self.recorder = recorder or Recorder()
         self.events: list[e.Event] = []
+        self.records: list[Mapping[str, Any]] = []
+        """The data of each event as its record holds it."""
         self.uses: list[Counted] = []
         """What a call that was started here counts for across sessions."""
         self._workflow = workflow
@@ -94,10 +101,23 @@ class Settling:
         of_run = () if self.run is None else (self.workflow,)
         return of_run if self.rules is None else (*of_run, self.rules)
 
+    @property
+    def all_books(self) -> tuple[Rulebook, ...]:
+        """What governs the session, and governed the latest run."""
+        return tuple(one for one in (self._workflow, self.rules) if one is not None)
+
     def emit(self, event: e.Event) -> None:
         """Add an event and fold it into the state."""
+        prepared = self.recorder.prepared(event)
+        event = prepared.event
+        places = sensitive_fields(self.recorder, event, self.known, self._workflow, self.all_books)
         self.known = apply(self.session_id, self.known, event, self.source.now)
         self.events.append(event)
+        self.records.append(self.recorder.data(prepared, places))
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> Call:
+        """A call in this session, with its arguments as records will show them."""
+        return self.recorder.call(tool, arguments, self._workflow)
 
     def open_session(self, principal: str, settings: str) -> None:
         """Begin the session, unless it has begun."""
@@ -115,9 +135,11 @@ class Settling:
         assert self.rules is not None
         self.emit(e.InputsDeclared(self.rules.name, inputs, principal))
 
-    def reopen_inputs(self, person: str, note: str) -> None:
+    def reopen_inputs(
+        self, person: str, note: str, credential: str = "", channel: str = ""
+    ) -> None:
         """A person lets inputs be declared anew."""
-        self.emit(e.InputsReopened(person, note))
+        self.emit(e.InputsReopened(person, note, credential, channel))
 
     def start_run(
         self, workflow: CompiledWorkflow, inputs: Mapping[str, Any], principal: str
@@ -149,15 +171,20 @@ class Settling:
 
     def _settle_steps(self) -> bool:
         """One pass over the steps; True when some step changed."""
-        before = len(self.events)
-        for step in self.workflow.steps:
-            run = self.run
-            assert run is not None
-            status = status_of(run.marking, step.index)
+        before = count = len(self.events)
+        run, steps, touching = self.run, self.workflow.steps, self.workflow.touching
+        assert run is not None
+        known = statuses(run.marking, len(steps))
+        for step in steps:
+            if len(self.events) > count:
+                run, count = self.run, len(self.events)
+                assert run is not None
+                known = statuses(run.marking, len(steps))
+            status = known[step.index]
             if run.failing and not step.finally_:
                 if status == PENDING or (status == RUNNING and step.approval is not None):
                     self.emit(e.StepSkipped(step.id, "the run is ending"))
-            elif status == PENDING:
+            elif status == PENDING and (not step.needs or run.marking & touching[step.index]):
                 self._settle_pending(step, run)
         return len(self.events) > before
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 from mcpuppet.session.machine import RUN_ENDS
 from mcpuppet.workflow.marking import (
+    PENDING,
+    STATUS_NAMES,
     status_of,
+    statuses,
 )
+
+BY_TIME = "time"
+"""Who rejects what nobody has decided in time; no person is called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,9 @@ class ShownCall:
     tool: str
     arguments: Mapping[str, Any]
     digest: str
+    asked_as: str = ""
+    """The digest of the call as the client made it, where a person has edited it since."""
+    edited_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,10 @@ class ApprovalState:
     """(person, digest of the content that the person saw)."""
     used: Mapping[str, str] = field(default_factory=dict)
     """For each dependent step that has used the grant, the digest of its call."""
+    escalated: bool = False
+    """Whether others are asked by now than at first."""
+    editors: tuple[str, ...] = ()
+    """Everybody who has edited the call that is shown: authors, who may not vote for it."""
 
     def shown_for(self, step: str) -> ShownCall | None:
         return next((one for one in self.shown if one.step == step), None)
@@ -70,8 +83,15 @@ class AskState:
     """(person, digest of the content that the person saw)."""
     agreed: frozenset[str] = frozenset()
     """The policies for which somebody with a fitting role has agreed."""
+    agreed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each person who has agreed, the policies that their roles fit."""
     reason: str = ""
     """Why it was rejected."""
+    asked_as: str = ""
+    """The digest of the call as the client made it, where a person has edited it since."""
+    edited_by: str = ""
+    editors: tuple[str, ...] = ()
+    """Everybody who has edited the call: authors, who may not vote for it."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -131,6 +151,48 @@ class StepCall:
     agreed: tuple[str, ...] = ()
     """The policies that ask about it and for which people have agreed: good for its retries too."""
     agreed_until: datetime | None = None
+    key: str | None = None
+    """The idempotency key that the server was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewState:
+    """A bypass that a person has to review."""
+
+    review_id: str
+    approval_id: str
+    step: str
+    bypassed_by: str
+    justification: str
+    roles: tuple[str, ...]
+    opened_at: datetime
+    due_at: datetime
+    overdue: bool = False
+    """Whether it is recorded that nobody reviewed it in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRefusal:
+    """A refused decision that is not recorded again for a while."""
+
+    what: str
+    """SHA-256, in hex, of who was refused what, and why."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """A call that has ended, by what a repeat of its request would be known."""
+
+    call_id: str
+    request: str
+    key: str | None
+    """The idempotency key that the client gave."""
+    ended_at: datetime
+    run_id: str | None = None
+    """The run it was made in; None for a call that no workflow orders."""
+    answered: bool = True
+    """Whether its caller was still there when it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +215,14 @@ class OpenCall:
     marks: Mapping[str, Any] = field(default_factory=dict)
     forgets: Mapping[str, Any] = field(default_factory=dict)
     feeds: tuple[Mapping[str, Any], ...] = ()
+    request: str = ""
+    key: str | None = None
+    client_key: str | None = None
+    reconcile: Mapping[str, Any] | None = None
+    read_at: datetime | None = None
+    """When the call that tells what became of this one is due; None when nobody waits for it."""
+    readings: int = 0
+    """How many such calls were made."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +260,8 @@ class RunState:
     ends_as: str | None = None
     failing_since: datetime | None = None
     end_reason: str | None = None
+    guidance: Mapping[str, str] = field(default_factory=dict)
+    """For each approval step that a person denied last, the reason: it is told to the model."""
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -210,8 +282,19 @@ class RunState:
     def count(self, counter: str) -> int:
         return self.counters.get(counter, 0)
 
+    @property
+    def begun(self) -> tuple[str, ...]:
+        """The steps that are not pending, as `step:status`, in file order."""
+        return _begun(self.steps, self.marking)
 
-@dataclass(frozen=True, slots=True)
+
+@lru_cache(maxsize=1024)
+def _begun(steps: tuple[str, ...], marking: int) -> tuple[str, ...]:
+    known = zip(steps, statuses(marking, len(steps)), strict=True)
+    return tuple(f"{step}:{STATUS_NAMES[one]}" for step, one in known if one != PENDING)
+
+
+@dataclass(frozen=True)
 class SessionState:
     """One governed conversation: at most one active run, and the calls that are not settled."""
 
@@ -232,10 +315,17 @@ class SessionState:
     """How much was used of limits per session, by `book/policy`, as decimal text."""
     asks: Mapping[str, AskState] = field(default_factory=dict)
     """The requests about single calls that are open, granted and not used yet, or rejected."""
+    reviews: Mapping[str, ReviewState] = field(default_factory=dict)
+    """The bypasses that nobody has reviewed yet."""
+    recent: tuple[RecentCall, ...] = ()
+    """The calls that ended last, the newest last."""
+    refusals: tuple[RecentRefusal, ...] = ()
+    """The decisions that were refused within the last minute, the newest last."""
 
     @property
     def active_run(self) -> RunState | None:
-        return self.run if self.run is not None and not self.run.ended else None
+        run = self.run  # asked for many times with every event, so spelled out
+        return run if run is not None and run.status not in RUN_ENDS else None
 
     @property
     def locks(self) -> frozenset[tuple[str, str]]:
@@ -248,3 +338,18 @@ class SessionState:
 
 
 _NOTHING = Memory()
+
+StateT = TypeVar("StateT", RunState, SessionState)
+
+
+def changed(before: StateT, /, **changes: Any) -> StateT:
+    """The same state with other values, as `dataclasses.replace` would give it.
+
+    That takes five times as long over so many fields, and every event changes a state. What is
+    cached with a run follows from its steps, which stay the same.
+    """
+    assert changes.keys() <= before.__dataclass_fields__.keys()
+    after = object.__new__(type(before))
+    after.__dict__.update(before.__dict__)
+    after.__dict__.update(changes)
+    return after

@@ -12,7 +12,11 @@ from mcpuppet.session.events import Purpose
 from mcpuppet.workflow.compiled_policy import LimitScope
 
 Verdicts = tuple[Mapping[str, Any], ...]
-"""For each policy that was asked: `{"rule": id, "ok": bool}`."""
+"""For each policy that was asked: `{"rule": id, "ok": bool}`.
+
+Where other sessions count too, with what was read of them: `key` is the name under which it is
+kept, `used` and `most` are decimal texts, `holder` is `[session, call]` or None.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,14 @@ class Allowed:
     """How long their word is good for retries of the call."""
     would_have_denied: Verdicts = ()
     """What only observing rules objected to: `{"book", "rule", "reason"}`."""
+    has_key: bool = False
+    """Whether the server is given an idempotency key."""
+    key: str | None = None
+    """The key of the earlier attempt that this is another one of; None for a new one."""
+    key_argument: str | None = None
+    """The argument that carries the key; without it, `_meta` does."""
+    reconcile: Mapping[str, Any] | None = None
+    """The call that can tell what became of this one: `{"tool", "arguments", "after"}`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def _watch_events(book: Rulebook, call: Call, found: Watched) -> None:
     for policy in book.watching:
         for event in policy.tool_events:
             if event.is_of(call.tool):
-                mark = policy.mark(same_digest(policy, call.arguments) if policy.same else "")
+                mark = policy.mark(same_digest(policy, call.on_record) if policy.same else "")
                 forbids = policy.kind == "forbidden_after"
                 for word in _moments(event.event, forbids):
                     found.marks.setdefault(word, []).append([book.name, mark])

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from mcpuppet.audit.reader import SessionReader
+from mcpuppet.audit.reader import Disclosure, SessionReader
 from mcpuppet.audit.record import GENESIS
 from mcpuppet.session.amounts import require_amount
 from mcpuppet.session.reservations import LockHolder, Reservations, Use
@@ -23,11 +23,17 @@ from mcpuppet.session.reservations import LockHolder, Reservations, Use
 __all__ = [
     "NEW_SESSION",
     "ApprovalRow",
+    "Beside",
+    "Disclosure",
+    "Erasure",
     "Head",
     "LockClaim",
     "LockHolder",
     "NewRecord",
+    "Pin",
+    "Pruning",
     "Reservations",
+    "ReviewRow",
     "SessionIndex",
     "SessionRow",
     "Store",
@@ -80,6 +86,18 @@ class ApprovalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewRow:
+    """A bypass that a person with one of `roles`, other than who bypassed, has to review."""
+
+    review_id: str
+    step: str
+    roles: tuple[str, ...]
+    bypassed_by: str
+    opened_at: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SessionIndex:
     """What lists and the sweeper need of a session; replaces what was indexed for it before.
 
@@ -91,6 +109,7 @@ class SessionIndex:
     workflow: str | None
     open_approvals: tuple[ApprovalRow, ...]
     due: datetime | None
+    open_reviews: tuple[ReviewRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +135,42 @@ class User:
     token_hash: bytes
     disabled: bool
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The definition of a tool (`server.tool`) that is accepted, by its SHA-256 in hex.
+
+    One that was only seen `first` does not replace one that is there.
+    """
+
+    tool: str
+    digest: str
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Values of a session, by their commitments, that are to be deleted for good."""
+
+    session_id: str
+    commitments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Sessions whose records are to lose their bodies, and which lose state and disclosures.
+
+    Their status becomes `pruned`, and nothing can be appended to them any more.
+    """
+
+    session_ids: tuple[str, ...]
+    before: datetime | None = None
+    """StoreError, and nothing is written, if one of them was appended to at this time or later."""
+
+
+Beside = User | Disclosure | Erasure | Pin | Pruning
+"""What is written in the transaction of the records that tell of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +229,7 @@ class Store(Protocol):
         *,
         claims: Sequence[UseClaim | LockClaim] = (),
         releases: Collection[str] = (),
+        beside: Sequence[Beside] = (),
     ) -> Head:
         """Seal at least one record onto `expect` and replace state and index, all or nothing.
 
@@ -184,6 +240,7 @@ class Store(Protocol):
 
         With it the locks of `releases` are given up, where this session holds them, and then the
         `claims` are reserved, in their order; ClaimRefusedError if one does not hold (any more).
+        What is `beside` is written too: a user or a pin replaces the one of its name.
         """
         ...
 
@@ -205,7 +262,7 @@ class Store(Protocol):
         ...
 
     async def sessions(self, *, limit: int, status: str | None = None) -> list[SessionRow]:
-        """At most `limit` sessions, the one updated last first."""
+        """At most `limit` sessions, the one updated last first; not the administration log."""
         ...
 
     async def open_approvals(self) -> list[tuple[str, ApprovalRow]]:
@@ -220,8 +277,27 @@ class Store(Protocol):
         """At most `limit` sessions whose `due` is not after `now`, the most overdue first."""
         ...
 
-    async def put_user(self, user: User) -> None:
-        """Add a user or replace the one of that name; a token hash belongs to one user only."""
+    async def open_reviews(self) -> list[tuple[str, ReviewRow]]:
+        """Every bypass that waits for its review, and its session's id; the one due first first."""
+        ...
+
+    async def review_session(self, review_id: str) -> str | None:
+        """The session in which this review is open."""
+        ...
+
+    async def disclosures(self, session_id: str) -> Sequence[Disclosure]:
+        """The values behind the commitments in the session's records, as far as not erased."""
+        ...
+
+    async def forget(self) -> bool:
+        """Leave nothing in the store's files of what has been deleted; whether that could be done.
+
+        It cannot while others read the store.
+        """
+        ...
+
+    async def pins(self) -> Mapping[str, str]:
+        """The accepted digest of each pinned tool, by `server.tool`."""
         ...
 
     async def users(self) -> list[User]:

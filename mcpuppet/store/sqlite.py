@@ -21,42 +21,52 @@ from typing import Any
 
 import apsw
 
+from mcpuppet.audit.reader import Disclosure
 from mcpuppet.audit.record import Record, seal
 from mcpuppet.errors import SessionChangedError, StoreError
+from mcpuppet.session.admin_events import ADMINISTRATION
 from mcpuppet.store import reservations
 from mcpuppet.store import sqlite_reader as rows
+from mcpuppet.store.beside import write_beside
 from mcpuppet.store.protocol import (
     NEW_SESSION,
     ApprovalRow,
+    Beside,
     Head,
     LockClaim,
     NewRecord,
     Reservations,
+    ReviewRow,
     SessionIndex,
     SessionRow,
     StoredSession,
     UseClaim,
     User,
 )
-from mcpuppet.store.sqlite_file import ensure_store, open_reader, store_errors
+from mcpuppet.store.sqlite_file import empty_log, ensure_store, open_reader, store_errors
 from mcpuppet.store.sqlite_reader import SqliteReader, open_view, to_micros
 from mcpuppet.store.writer import GroupWriter
 
 _OPEN_SESSION = (
     "INSERT INTO session(seq, head, state, principal, status, workflow, due, updated_at,"
-    " opened_at, id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+    " opened_at, id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 0"
 )
-_MOVE_SESSION = (
-    "UPDATE session SET seq=?, head=?, state=?, principal=?, status=?, workflow=?, due=?,"
-    " updated_at=? WHERE id=? AND seq=? AND head=? RETURNING 1"
+_MOVE = "UPDATE session SET seq=?, head=?, state=?, principal=?, status=?, workflow=?, updated_at=?"
+_FROM_HEAD = " WHERE id=? AND seq=? AND head=? AND status<>'pruned'"
+_HAS_OPEN = (
+    " RETURNING EXISTS(SELECT 1 FROM approval WHERE approval.session=session.id)"
+    " OR EXISTS(SELECT 1 FROM review WHERE review.session=session.id)"
 )
+# Most appends leave `due` as it was, and then need not write its index.
+_MOVE_SESSION = f"{_MOVE}{_FROM_HEAD} AND due IS ?{_HAS_OPEN}"
+_MOVE_SESSION_AND_DUE = f"{_MOVE}, due=?{_FROM_HEAD}{_HAS_OPEN}"
 _NEWEST_SESSIONS = (
     "SELECT id, principal, status, workflow, seq, opened_at, updated_at, due FROM session"
-    " ORDER BY updated_at DESC LIMIT ?"
+    " WHERE id<>? ORDER BY updated_at DESC LIMIT ?"
 )
 _NEWEST_SESSIONS_OF_STATUS = (
     "SELECT id, principal, status, workflow, seq, opened_at, updated_at, due FROM session"
-    " WHERE status=? ORDER BY updated_at DESC LIMIT ?"
+    " WHERE status=? AND id<>? ORDER BY updated_at DESC LIMIT ?"
 )
 
 
@@ -87,6 +97,7 @@ class SqliteStore:
         *,
         claims: Sequence[UseClaim | LockClaim] = (),
         releases: Collection[str] = (),
+        beside: Sequence[Beside] = (),
     ) -> Head:
         if not records:
             raise ValueError("an append without a record would change a session unrecorded")
@@ -95,12 +106,15 @@ class SqliteStore:
         head = Head(sealed[-1].seq, sealed[-1].hash)
 
         def job(connection: apsw.Connection) -> Head:
-            if not _moved(connection, session_id, expect, head, state, index, times):
-                raise SessionChangedError(session_id, expect.seq)
+            had_open = _move(connection, session_id, expect, head, state, index, times)
             _insert_records(connection, sealed)
-            _replace_approvals(connection, session_id, index.open_approvals)
+            if had_open or index.open_approvals or index.open_reviews:
+                _replace_approvals(connection, session_id, index.open_approvals)
+                _replace_reviews(connection, session_id, index.open_reviews)
             reservations.release(connection, session_id, releases)
             reservations.claim(connection, session_id, expect.seq, claims)
+            for row in beside:
+                write_beside(connection, row)
             return head
 
         return await self._writer.run(job)
@@ -132,9 +146,9 @@ class SqliteStore:
 
     async def sessions(self, *, limit: int, status: str | None = None) -> list[SessionRow]:
         found = (
-            await self._read(_NEWEST_SESSIONS, limit)
+            await self._read(_NEWEST_SESSIONS, ADMINISTRATION, limit)
             if status is None
-            else await self._read(_NEWEST_SESSIONS_OF_STATUS, status, limit)
+            else await self._read(_NEWEST_SESSIONS_OF_STATUS, status, ADMINISTRATION, limit)
         )
         return [rows.session_row(row) for row in found]
 
@@ -151,17 +165,24 @@ class SqliteStore:
         sql = "SELECT id FROM session WHERE due<=? ORDER BY due LIMIT ?"
         return [session_id for (session_id,) in await self._read(sql, to_micros(now), limit)]
 
-    async def put_user(self, user: User) -> None:
-        roles, created_at = json.dumps(user.roles), to_micros(user.created_at)
-        await self._writer.run(
-            lambda connection: connection.execute(
-                "INSERT INTO user(name, roles, token_hash, disabled, created_at)"
-                " VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET roles=excluded.roles,"
-                " token_hash=excluded.token_hash, disabled=excluded.disabled,"
-                " created_at=excluded.created_at",
-                (user.name, roles, user.token_hash, user.disabled, created_at),
-            ).fetchall()
-        )
+    async def open_reviews(self) -> list[tuple[str, ReviewRow]]:
+        sql = "SELECT session, id, step, roles, bypassed_by, opened_at, due_at FROM review"
+        return [rows.review_row(row) for row in await self._read(f"{sql} ORDER BY due_at, id")]
+
+    async def review_session(self, review_id: str) -> str | None:
+        found = await self._read("SELECT session FROM review WHERE id=?", review_id)
+        return str(found[0][0]) if found else None
+
+    async def disclosures(self, session_id: str) -> list[Disclosure]:
+        found = await self._read(rows.SELECT_DISCLOSURES, session_id)
+        return [rows.disclosure(session_id, row) for row in found]
+
+    async def forget(self) -> bool:
+        self._writer.require_open()
+        return await asyncio.to_thread(empty_log, self._path)
+
+    async def pins(self) -> dict[str, str]:
+        return dict(await self._read("SELECT tool, digest FROM tool_pin"))
 
     async def users(self) -> list[User]:
         sql = "SELECT name, roles, token_hash, disabled, created_at FROM user ORDER BY name"
@@ -214,7 +235,7 @@ def _sealed(session_id: str, expect: Head, records: Sequence[NewRecord]) -> list
     return sealed
 
 
-def _moved(
+def _move(
     connection: apsw.Connection,
     session_id: str,
     expect: Head,
@@ -223,20 +244,28 @@ def _moved(
     index: SessionIndex,
     times: tuple[int, int],
 ) -> bool:
-    """Move the session from `expect` to `head`, creating it if new; False if it is elsewhere.
+    """Move the session from `expect` to `head`, creating it if new.
 
-    `times` are those of the first and the last record that are appended.
+    `times` are those of the first and the last record that are appended. Returns whether approvals
+    or reviews were open before; raises SessionChangedError if the session is elsewhere.
     """
     opened_at, updated_at = times
     due = None if index.due is None else to_micros(index.due)
-    shared = (head.seq, head.hash, state, index.principal, index.status, index.workflow, due)
+    shared = (head.seq, head.hash, state, index.principal, index.status, index.workflow)
     if expect == NEW_SESSION:
-        moved = connection.execute(_OPEN_SESSION, (*shared, updated_at, opened_at, session_id))
+        opened = (*shared, due, updated_at, opened_at, session_id)
+        moved = connection.execute(_OPEN_SESSION, opened).fetchall()
     else:
         # A head of seq 0 that is not NEW_SESSION is no session's, so it is refused here.
         at = (session_id, expect.seq, expect.hash)
-        moved = connection.execute(_MOVE_SESSION, (*shared, updated_at, *at))
-    return bool(moved.fetchall())
+        moved = connection.execute(_MOVE_SESSION, (*shared, updated_at, *at, due)).fetchall()
+        if not moved:
+            due_too = (*shared, updated_at, due, *at)
+            moved = connection.execute(_MOVE_SESSION_AND_DUE, due_too).fetchall()
+    if not moved:
+        raise SessionChangedError(session_id, expect.seq)
+    ((had_open,),) = moved
+    return bool(had_open)
 
 
 def _insert_records(connection: apsw.Connection, sealed: Sequence[Record]) -> None:
@@ -263,4 +292,17 @@ def _replace_approvals(
                 to_micros(row.opened_at),
                 expires_at,
             ),
+        )
+
+
+def _replace_reviews(
+    connection: apsw.Connection, session_id: str, reviews: Sequence[ReviewRow]
+) -> None:
+    connection.execute("DELETE FROM review WHERE session=?", (session_id,))
+    for row in reviews:
+        roles, times = json.dumps(row.roles), (to_micros(row.opened_at), to_micros(row.due_at))
+        connection.execute(
+            "INSERT INTO review(id, session, step, roles, bypassed_by, opened_at, due_at)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (row.review_id, session_id, row.step, roles, row.bypassed_by, *times),
         )

@@ -108,7 +108,43 @@ CREATE TABLE held_lock(
 ) STRICT, WITHOUT ROWID;
 """
 
-_STEPS = (_RECORDS, _RESERVATIONS)
+_AUDIT = """
+-- The values behind the commitments in records; erased by deleting the row.
+CREATE TABLE disclosure(
+  session TEXT NOT NULL REFERENCES session(id),
+  commitment TEXT NOT NULL,
+  salt BLOB NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY(session, commitment)
+) STRICT, WITHOUT ROWID;
+
+-- The bypasses that a person still has to review.
+CREATE TABLE review(
+  id TEXT PRIMARY KEY,
+  session TEXT NOT NULL REFERENCES session(id),
+  step TEXT NOT NULL,
+  roles TEXT NOT NULL,
+  bypassed_by TEXT NOT NULL,
+  opened_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX review_by_session ON review(session);
+
+-- The definition of each tool that was accepted.
+CREATE TABLE tool_pin(
+  tool TEXT PRIMARY KEY,
+  digest TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The body of a record may be removed, and nothing else of it: its hash stays in chain and tree.
+DROP TRIGGER record_is_never_changed;
+CREATE TRIGGER record_is_never_changed BEFORE UPDATE ON record
+  WHEN NOT (length(NEW.body)=0 AND NEW.position=OLD.position AND NEW.session=OLD.session
+    AND NEW.seq=OLD.seq AND NEW.hash=OLD.hash)
+  BEGIN SELECT RAISE(ABORT, 'a record is never changed'); END;
+"""
+
+_STEPS = (_RECORDS, _RESERVATIONS, _AUDIT)
 """What leads from each version to the next, starting with an empty file; never changed again."""
 SCHEMA_VERSION = len(_STEPS)
 
@@ -142,6 +178,20 @@ def open_reader(path: Path) -> apsw.Connection:
         return _closed_on_error(
             apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY), path, writing=False
         )
+
+
+def empty_log(path: Path) -> bool:
+    """Copy the whole write-ahead log into the file and cut it to nothing; whether that was done.
+
+    The log holds pages as they were: only then is what was deleted gone from the disk.
+    """
+    with store_errors(path), maintenance_lock(path):
+        connection = _opened_writer(path)
+        try:
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close()
+    return busy == 0
 
 
 def require_sqlite(version: str) -> None:
@@ -198,6 +248,7 @@ def _prepare_writer(connection: apsw.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
     connection.wal_autocheckpoint(0)  # see GroupWriter: one process at a time, under the lock
     if version < SCHEMA_VERSION:
         _upgrade(connection, version)

@@ -14,8 +14,17 @@ from typing import Any
 
 import apsw
 
+from mcpuppet.audit.reader import Disclosure, KnownUser
 from mcpuppet.audit.record import Record
-from mcpuppet.store.protocol import ApprovalRow, Head, SessionRow, StoredSession, User
+from mcpuppet.errors import StoreError
+from mcpuppet.store.protocol import (
+    ApprovalRow,
+    Head,
+    ReviewRow,
+    SessionRow,
+    StoredSession,
+    User,
+)
 from mcpuppet.store.sqlite_file import open_reader, store_errors
 
 Row = tuple[Any, ...]
@@ -84,6 +93,56 @@ class SqliteReader:
         for session, seq, body, digest in self._rows(f"{sql} ORDER BY position", *values):
             yield Record(session, seq, body, digest)
 
+    def size(self) -> int:
+        """How many records there are: positions have no gaps, for a record is never deleted."""
+        row = self._first("SELECT count(*), max(position) FROM record")
+        count, last = row
+        if count != (last or 0):
+            raise StoreError(f"{self._path}: {count} records lie at positions up to {last}")
+        return int(count)
+
+    def leaves(self, start: int = 0) -> Iterator[bytes]:
+        """The hashes of the records, in the order of commits, from leaf `start` on."""
+        sql = "SELECT hash FROM record WHERE position>? ORDER BY position"
+        for (digest,) in self._rows(sql, start):
+            yield digest
+
+    def log(self, start: int = 0) -> Iterator[tuple[int, Record]]:
+        """Each record with its leaf, in the order of commits, from leaf `start` on."""
+        sql = "SELECT position, session, seq, body, hash FROM record WHERE position>?"
+        for position, session, seq, body, digest in self._rows(f"{sql} ORDER BY position", start):
+            yield position - 1, Record(session, seq, body, digest)
+
+    def session_log(self, session_id: str) -> Iterator[tuple[int, Record]]:
+        """The session's records with their leaves, in ascending seq."""
+        sql = "SELECT position, seq, body, hash FROM record WHERE session=? ORDER BY seq"
+        for position, seq, body, digest in self._rows(sql, session_id):
+            yield position - 1, Record(session_id, seq, body, digest)
+
+    def workflow_texts(self) -> Iterator[tuple[str, str]]:
+        """Content hash and text of every workflow that is kept."""
+        yield from self._rows("SELECT hash, text FROM workflow ORDER BY hash")
+
+    def disclosures(self, session_id: str) -> Iterator[Disclosure]:
+        """The values behind the session's commitments; none in a store of an older version."""
+        if not self._has("disclosure"):
+            return
+        for row in self._rows(SELECT_DISCLOSURES, session_id):
+            yield disclosure(session_id, row)
+
+    def pins(self) -> dict[str, str]:
+        """The accepted digest of each pinned tool; none in a store of an older version."""
+        if not self._has("tool_pin"):
+            return {}
+        return dict(self._rows("SELECT tool, digest FROM tool_pin"))
+
+    def users(self) -> Iterator[KnownUser]:
+        """Everybody who was given a token, by name."""
+        sql = "SELECT name, roles, token_hash, disabled, created_at FROM user ORDER BY name"
+        for row in self._rows(sql):
+            known = user(row)
+            yield KnownUser(known.name, known.roles, known.token_hash.hex(), known.disabled)
+
     def head(self, session_id: str) -> tuple[int, bytes] | None:
         """The (seq, hash) kept with the session, apart from its records."""
         row = self._first("SELECT seq, head FROM session WHERE id=?", session_id)
@@ -98,6 +157,9 @@ class SqliteReader:
         """The text of the workflow with this content hash."""
         row = self._first("SELECT text FROM workflow WHERE hash=?", workflow_hash)
         return row[0] if row else None
+
+    def _has(self, table: str) -> bool:
+        return self._first("SELECT 1 FROM sqlite_schema WHERE name=?", table) is not None
 
     def _rows(self, sql: str, *values: apsw.SQLiteValue) -> Iterator[Any]:
         with store_errors(self._path):
@@ -125,6 +187,26 @@ def approval_row(row: Row) -> tuple[str, ApprovalRow]:
     session_id, approval_id, step, roles, opened_at, expires_at = row
     opened, expires = from_micros(opened_at), _optional(expires_at)
     return session_id, ApprovalRow(approval_id, step, tuple(json.loads(roles)), opened, expires)
+
+
+SELECT_DISCLOSURES = (
+    "SELECT commitment, salt, value FROM disclosure WHERE session=? ORDER BY commitment"
+)
+
+
+def disclosure(session_id: str, row: Row) -> Disclosure:
+    """Read the columns commitment, salt, value."""
+    commitment, salt, value = row
+    return Disclosure(session_id, commitment, salt, json.loads(value))
+
+
+def review_row(row: Row) -> tuple[str, ReviewRow]:
+    """Read the columns session, id, step, roles, bypassed_by, opened_at, due_at."""
+    session_id, review_id, step, roles, bypassed_by, opened_at, due_at = row
+    opened, due = from_micros(opened_at), from_micros(due_at)
+    return session_id, ReviewRow(
+        review_id, step, tuple(json.loads(roles)), bypassed_by, opened, due
+    )
 
 
 def user(row: Row) -> User:

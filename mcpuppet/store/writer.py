@@ -35,6 +35,8 @@ T = TypeVar("T")
 GROUP_LIMIT = 256
 CHECKPOINT_PAGES = 2_000
 """Length of the write-ahead log, in pages of 4 KiB, at which it is copied into the file."""
+COPY_ROUNDS = 3
+"""Each round copies what was written during the one before, so that ever less is left."""
 RESTART_PAGES = 32_000
 """Length at which other processes are made to wait, for a moment, until it starts anew."""
 RESTART_WAIT_MS = 100
@@ -67,6 +69,7 @@ class GroupWriter:
         self._inode: int | None = None
         self._log_pages = 0
         self._checkpoint_at = 0
+        self._copying: threading.Thread | None = None
 
     async def run(self, job: Callable[[apsw.Connection], T]) -> T:
         """What `job` returns or raises, once it is durable; StoreError if it cannot be.
@@ -144,6 +147,9 @@ class GroupWriter:
         return self._inode is not None and self._path.stat().st_ino != self._inode
 
     def _disconnect(self) -> None:
+        if self._copying is not None:
+            self._copying.join()
+            self._copying = None
         if self._connection is None:
             return
         # The last connection deletes the log, by name: that could be the log of another file now.
@@ -159,22 +165,49 @@ class GroupWriter:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        """Copy a long log into the file, unless another process is doing so.
+        """Have a long log copied into the file, unless another process is doing so.
 
-        A reader that stays can keep the log from starting anew; then the next try waits until the
-        log has grown by as much again.
+        Nearly all of it is copied by a thread of its own, so that no commit waits for that. What
+        was written meanwhile is little, and copied here: only when all is, the log starts anew.
+        A reader that stays can keep it from that; then the next try waits until the log has grown
+        by as much again.
         """
         if self._log_pages < CHECKPOINT_PAGES:
             self._checkpoint_at = CHECKPOINT_PAGES
             return
         if self._connection is None or self._log_pages < self._checkpoint_at:
             return
-        self._checkpoint_at = self._log_pages + CHECKPOINT_PAGES
+        if self._copying is None:
+            self._copying = threading.Thread(
+                target=_copy_log, args=(self._path,), name="store-copy", daemon=True
+            )
+            self._copying.start()
+        elif not self._copying.is_alive():
+            self._copying = None
+            self._checkpoint_at = self._log_pages + CHECKPOINT_PAGES
+            self._finish_checkpoint(self._connection)
+
+    def _finish_checkpoint(self, connection: apsw.Connection) -> None:
         # What fails here loses nothing (the log is durable), and the next commit reports it.
         with suppress(apsw.Error, OSError), maintenance_lock(self._path, wait=False):
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if self._log_pages >= RESTART_PAGES:
-                _restart_log(self._connection)
+                _restart_log(connection)
+
+
+def _copy_log(path: Path) -> None:
+    """Copy nearly all of the log, on a connection of this thread's own."""
+    with suppress(apsw.Error, OSError), maintenance_lock(path, wait=False):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            # The log belongs to the writer: whoever closes last would delete it.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.execute("SELECT 1 FROM session LIMIT 1").fetchall()  # opens the log
+            for _ in range(COPY_ROUNDS):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
 
 
 def _restart_log(connection: apsw.Connection) -> None:

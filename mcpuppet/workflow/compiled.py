@@ -24,6 +24,13 @@ from mcpuppet.workflow.definition import (
 )
 from mcpuppet.workflow.expression import Expression
 from mcpuppet.workflow.schema import CompiledSchema
+from mcpuppet.workflow.sensitive import (
+    NOTHING,
+    Pointer,
+    Sensitive,
+    marked_inputs,
+    parse_pointer,
+)
 
 RETRY_ON_UNKNOWN = Retry(attempts=3)
 """The attempts of a step with `on_unknown: retry` and no `retry` of its own."""
@@ -66,6 +73,17 @@ class CompiledCompensation:
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledReconcile:
+    """The reading call that tells what became of a call, and how its result is read."""
+
+    tool: str
+    args: tuple[tuple[str, Expression], ...]
+    happened: Expression
+    result: Expression | None
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledStep:
     """One step, ready to be decided on."""
 
@@ -94,6 +112,11 @@ class CompiledStep:
     """Approval steps whose grant a call of this step uses up."""
     kept: frozenset[str] | None
     """Result fields that some expression reads; None keeps the whole result."""
+    has_key: bool = False
+    """Whether the server is given an idempotency key with every call."""
+    key_argument: str | None = None
+    """The argument that carries the key; without it, `_meta` does."""
+    reconcile: CompiledReconcile | None = None
 
     def needs_hold(self, marking: int) -> bool:
         """Whether every need (or, with `join: any`, one of them) is satisfied."""
@@ -140,6 +163,13 @@ class Rulebook:
     """Whether `given` may be asked: inputs count that were fixed before the first result."""
     facts: Mapping[str, CompiledFact]
     all_policies: tuple[CompiledPolicy, ...]
+
+    @cached_property
+    def sensitive_inputs(self) -> tuple[Pointer, ...]:
+        """Where among the inputs there are values that are kept out of the audit trail."""
+        source = self.inputs.source
+        written = source.get("properties") if isinstance(source, Mapping) else None
+        return marked_inputs(written) if isinstance(written, Mapping) else ()
 
     @cached_property
     def watching(self) -> tuple[CompiledPolicy, ...]:
@@ -222,6 +252,16 @@ class CompiledWorkflow(Rulebook):
     """For each step those that need it directly."""
 
     @cached_property
+    def sensitive(self) -> Mapping[str, Sensitive]:
+        """For each tool that a step with `redact` calls, where its calls have sensitive values."""
+        found: dict[str, Sensitive] = {}
+        for step in self.steps:
+            pointers = tuple(map(parse_pointer, self.definition.steps[step.id].redact or ()))
+            for tool in step_tools(step) if pointers else ():
+                found[tool] = found.get(tool, NOTHING).joined(Sensitive(pointers, pointers))
+        return found
+
+    @cached_property
     def tools(self) -> tuple[str, ...]:
         """Every tool a step or compensation names, as `server.tool`, in file order."""
         named = (tool for step in self.steps for tool in step_tools(step))
@@ -237,6 +277,18 @@ class CompiledWorkflow(Rulebook):
     def starts_without_inputs(self) -> bool:
         """Whether every input has a default that is valid."""
         return not self.inputs.violations(dict(self.defaults))
+
+    @cached_property
+    def touching(self) -> tuple[int, ...]:
+        """For each step the marking bits that satisfy or kill one of its needs.
+
+        While none of them is set nothing follows for a step that needs something.
+        """
+        masks = [0] * len(self.steps)
+        for step in self.steps:
+            for need in step.needs:
+                masks[step.index] |= need.satisfied | need.dead
+        return tuple(masks)
 
     def uses(self, tool: str) -> bool:
         """Whether a step or compensation uses the tool."""

@@ -17,6 +17,7 @@ from mcpuppet.workflow.compiled import (
     RETRY_ON_UNKNOWN,
     ArgumentCheck,
     CompiledCompensation,
+    CompiledReconcile,
     CompiledRules,
     CompiledStep,
     CompiledWorkflow,
@@ -39,6 +40,7 @@ from mcpuppet.workflow.definition import (
     Compensate,
     Definition,
     Equals,
+    Reconcile,
     Redo,
     Retry,
     RulesDefinition,
@@ -224,7 +226,16 @@ def _compile_step(
             and definition.steps[need.name].approval
         ),
         kept=kept[name],
+        has_key=step.unknown_word == "retry_with_key",
+        key_argument=step.key_argument,
+        reconcile=_compile_reconcile(step.reconcile),
     )
+
+
+def _compile_reconcile(one: Reconcile | None) -> CompiledReconcile | None:
+    if one is None:
+        return None
+    return CompiledReconcile(one.tool, tuple(one.args.items()), one.happened, one.result, one.after)
 
 
 def _compile_needs(step: Step, index: Mapping[str, int]) -> tuple[Need, ...]:
@@ -266,7 +277,7 @@ def _retry(definition: WorkflowDefinition, step: Step) -> Retry | None:
 def _retries_unknown(definition: WorkflowDefinition, step: Step) -> bool:
     """Retrying an unknown outcome is safe where asked for, or where the tools only read."""
     if step.on_unknown is not None:
-        return step.on_unknown == "retry"
+        return step.unknown_word in ("retry", "retry_with_key")
     always = expand_sets(definition.tools.always, definition.tools.sets)
     return bool(step.tool) and all(
         any(fnmatchcase(tool, pattern) for pattern in always) for tool in step.tool or ()
@@ -466,6 +477,9 @@ def expressions(definition: Definition) -> Iterator[Expression]:
             yield from step.approval.binds
             if step.approval.bypass is not None and step.approval.bypass.when is not None:
                 yield step.approval.bypass.when
+        if step.reconcile is not None:
+            yield from (*step.reconcile.args.values(), step.reconcile.happened)
+            yield from () if step.reconcile.result is None else (step.reconcile.result,)
     for policy in definition.policies:
         guards = (policy.check, policy.unless, policy.sum, *(policy.show or ()))
         yield from (guard for guard in guards if guard is not None)

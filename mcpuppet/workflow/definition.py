@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 from mcpuppet.workflow.expression import Expression, ExpressionError, parse_expression
 from mcpuppet.workflow.hours import Hours, parse_hours
 from mcpuppet.workflow.schema import SchemaError, compile_schema
+from mcpuppet.workflow.sensitive import PointerError, parse_pointer
 
 STEP_EVENTS = (
     "call",
@@ -356,6 +357,27 @@ class On(Section):
     """What to do when the approval was rejected."""
 
 
+def _check_pointer(value: object) -> object:
+    if not isinstance(value, str):
+        raise PydanticCustomError(
+            "string_type", "a path is text, not {value}", {"value": _shown(value)}
+        )
+    try:
+        parse_pointer(value)
+    except PointerError as error:
+        raise PydanticCustomError("bad_pointer", "{problem}", {"problem": str(error)}) from error
+    return value
+
+
+_POINTER_SCHEMA = {
+    "type": "string",
+    "pattern": "^(/([^~/]|~[01])*)*$",
+    "examples": ["/customer/email", "/items/*/iban"],
+}
+RedactPath = Annotated[str, BeforeValidator(_check_pointer), WithJsonSchema(_POINTER_SCHEMA)]
+"""A JSON Pointer into arguments and result, as in `/customer/email`; `*` is every item."""
+
+
 class Compensate(Section):
     """The call that undoes a successful step when the run fails."""
 
@@ -365,6 +387,52 @@ class Compensate(Section):
     """What its arguments have to be; an argument that is not listed is refused."""
     args_open: bool = False
     """Whether arguments that `args` does not list are let through."""
+
+
+class RetryWithKey(Section):
+    """The call is made again with the same idempotency key, by which the server knows it."""
+
+    arg: Annotated[str, Field(min_length=1)] | None = None
+    """The argument that the gateway fills in with the key; without it, `_meta` carries the key."""
+
+
+class Reconcile(Section):
+    """A reading call that tells what became of a call whose outcome is unknown."""
+
+    tool: ToolName
+    """The tool that is read with, as `server.tool`."""
+    args: dict[str, Guard] = {}
+    """Its arguments: expressions over `args` of the call, `inputs` and results of other steps."""
+    happened: Guard
+    """An expression over the `result` that was read, and `args`: whether the call took effect."""
+    result: Guard | None = None
+    """An expression over the same that gives the result of the call, as an object."""
+    after: Duration = timedelta(seconds=10)
+    """How long after the outcome became unknown it is read."""
+
+
+class SettleUnknown(Section):
+    """How an unknown outcome is settled, where a word does not say all."""
+
+    retry_with_key: RetryWithKey | None = None
+    """Make the call again with the same idempotency key."""
+    reconcile: Reconcile | None = None
+    """Find out with a reading call what became of it."""
+
+
+UnknownWord = Literal["hold", "retry", "retry_with_key", "reconcile"]
+
+
+def _unknown_form(value: object) -> str:
+    is_mapping = isinstance(value, (SettleUnknown, Mapping))
+    return "a mapping" if is_mapping else "a word"  # no key of a file looks like these
+
+
+OnUnknown = Annotated[
+    Annotated[Literal["hold", "retry", "retry_with_key"], Tag("a word")]
+    | Annotated[SettleUnknown, Tag("a mapping")],
+    Discriminator(_unknown_form),
+]
 
 
 StepTools = Annotated[
@@ -409,7 +477,7 @@ class Step(Section):
     """Rework before a failure or a rejection counts."""
     on_failure: Literal["fail", "continue"] = "fail"
     """Whether the run goes on after a failure that nothing else handles."""
-    on_unknown: Literal["retry", "retry_with_key", "reconcile", "hold"] | None = None
+    on_unknown: OnUnknown | None = None
     """What to do when nobody knows what a call did; `hold` waits for a person."""
     compensate: Compensate | None = None
     """The call that undoes this step when the run fails later."""
@@ -419,10 +487,29 @@ class Step(Section):
     """Whether a run may complete without this step."""
     exclusive: bool = False
     """Of this step and others with the same needs, only one may start in a run."""
-    redact: list[str] | None = None
+    redact: Annotated[list[RedactPath], Field(min_length=1)] | None = None
     """Paths of values that are kept out of the audit trail."""
     elicit: bool = False
     """Whether the assistant's own user may be asked for the approval."""
+
+    @property
+    def unknown_word(self) -> UnknownWord | None:
+        """What `on_unknown` says, whichever form it has."""
+        if not isinstance(self.on_unknown, SettleUnknown):
+            return self.on_unknown
+        return "reconcile" if self.on_unknown.reconcile is not None else "retry_with_key"
+
+    @property
+    def key_argument(self) -> str | None:
+        """The argument that the gateway fills in with the idempotency key, if there is one."""
+        if not isinstance(self.on_unknown, SettleUnknown) or self.on_unknown.reconcile is not None:
+            return None
+        return self.on_unknown.retry_with_key.arg if self.on_unknown.retry_with_key else None
+
+    @property
+    def reconcile(self) -> Reconcile | None:
+        """How the outcome of a call is found out, if it is."""
+        return self.on_unknown.reconcile if isinstance(self.on_unknown, SettleUnknown) else None
 
 
 class Ask(Section):

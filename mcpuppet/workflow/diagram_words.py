@@ -121,8 +121,8 @@ def step_facts(step: Step) -> Facts:
         place.append("finally: even while the run fails")
     if step.exclusive:
         place.append("exclusive")
-    if step.on_unknown is not None:
-        place.append(f"outcome unknown: {step.on_unknown.replace('_', ' ')}")
+    if step.unknown_word is not None:
+        place.append(f"outcome unknown: {step.unknown_word.replace('_', ' ')}")
     if step.elicit:
         place.append("asked through the client too")
     return Facts(facts.clocks, (*facts.details, *place))

@@ -8,6 +8,7 @@ happened are kept the same way, eight sticky bits a step, in a second int.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mcpuppet.workflow.definition import STEP_EVENTS
 
@@ -55,15 +56,16 @@ _CHUNK = 10
 """So many statuses at a time are taken out of a marking: shifting it for each takes long."""
 
 
-def statuses(marking: int, steps: int) -> list[int]:
-    """The status bit of every step, in order."""
+@lru_cache(maxsize=1024)
+def statuses(marking: int, steps: int) -> tuple[int, ...]:
+    """The status bit of every step, in order; runs pass through the same few markings."""
     found: list[int] = []
     for start in range(0, steps, _CHUNK):
         chunk = marking >> (STATUS_BITS * start) & ((1 << STATUS_BITS * _CHUNK) - 1)
         for _ in range(min(_CHUNK, steps - start)):
             found.append(chunk & _STATUS_MASK)
             chunk >>= STATUS_BITS
-    return found
+    return tuple(found)
 
 
 def with_status(marking: int, index: int, status: int) -> int:

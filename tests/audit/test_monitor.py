@@ -31,6 +31,8 @@ from mcpuppet.session import events as e
 from mcpuppet.session.consequences import Progress
 from mcpuppet.store.sqlite_reader import open_view
 
+NOW = START + timedelta(days=1)
+
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,7 +48,8 @@ def copy(good: Path, tmp_path: Path) -> Path:
 
 
 def report_of(path: Path, session_id: str) -> ComplianceReport:
-    return AuditMonitor(partial(open_view, path)).generate_compliance_report(session_id)
+    monitor = AuditMonitor(partial(open_view, path), clock=lambda: NOW)
+    return monitor.generate_compliance_report(session_id)
 
 
 def after(**parts: float) -> datetime:
@@ -76,7 +79,8 @@ def test_an_intact_chain_is_reported_with_its_head_and_with_what_was_checked(goo
     assert report.chain.status == "intact"
     assert (report.chain.records, report.chain.head) == (25, reader.heads["onboarding"][1].hex())
     assert "the hash chain of 25 records" in report.statement
-    assert "no signed checkpoints" in report.statement
+    assert "No signed checkpoint was compared with" in report.statement
+    assert "Decisions were not derived again" in report.statement
 
 
 def test_a_run_is_reported_with_workflow_inputs_end_and_duration(good: Path) -> None:
@@ -218,7 +222,8 @@ def test_the_json_form_has_stable_keys_and_rfc_3339_times(good: Path) -> None:
     data = json.loads(report_of(good, "onboarding").to_json())
     assert data == report_of(good, "onboarding").to_dict()
     assert list(data) == [
-        "format",
+        "mcpuppet_report",
+        "kind",
         "session_id",
         "principal",
         "opened_at",
@@ -236,8 +241,18 @@ def test_the_json_form_has_stable_keys_and_rfc_3339_times(good: Path) -> None:
         "holds",
         "facts",
         "figures",
+        "reviews",
+        "refusals",
+        "repeats",
+        "workflows",
+        "checkpoint",
+        "replay",
+        "events",
+        "made_at",
+        "totals",
+        "evidence",
     ]
-    assert data["format"] == 1
+    assert (data["mcpuppet_report"], data["kind"]) == (1, "session")
     assert data["opened_at"] == "2026-01-05T09:00:00.000000Z"
     assert data["violations"][0]["rule"] == "needs"
     assert data["approvals"][0]["votes"][0]["by"] == "carol"

@@ -3,111 +3,14 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from support.fakes import START
+from support.told import BEFORE, DIGEST, EVENTS, LATER, MISS, asked, report_of, started
 
-from mcpuppet.audit.report import ChainReport, ComplianceReport
-from mcpuppet.audit.report_builder import ReportBuilder
+from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
-
-LATER = START + timedelta(hours=1)
-DIGEST = "d" * 64
-MISS = {"book": "bank", "rule": "cap", "reason": "too much"}
-
-
-def started(call_id: str, **more: Any) -> e.CallStarted:
-    """A call that was sent, of a tool that no workflow orders."""
-    values: dict[str, Any] = {
-        "call_id": call_id,
-        "tool": "bank.send",
-        "arguments": {},
-        "digest": DIGEST,
-        "purpose": "free",
-        "step": None,
-        "attempt": 1,
-        "uses": (),
-        "grants": (),
-        "principal": "agent",
-        "node": "node",
-    }
-    return e.CallStarted(**(values | more))
-
-
-def asked(approval_id: str) -> e.AskOpened:
-    return e.AskOpened(
-        approval_id,
-        None,
-        "bank.send",
-        {"to": "eve"},
-        DIGEST,
-        {"new-payee": ["owner"], "cap": ["boss", "owner"]},
-        ({"path": "args.to", "value": "eve", "seen": "not seen before"},),
-        "agent",
-        LATER,
-    )
-
-
-def opened(approval_id: str, step: str) -> e.ApprovalOpened:
-    return e.ApprovalOpened(approval_id, step, {"x": 1}, ("boss",), 1, "agent", True, 1, LATER)
-
-
-BEFORE: tuple[e.Event, ...] = (
-    e.SessionOpened("agent", "5" * 64),
-    e.RunStarted("run_1", "w", "1.0.0", "h" * 64, {}, ("a", "b", "c"), "agent", LATER),
-    started("call_1"),
-    e.StepHeld("a", "unclear", None),
-    opened("apr_step", "b"),
-    asked("apr_ask"),
-)
-"""What has happened before each of the events below."""
-
-EVENTS: Mapping[type[e.Event], e.Event] = {
-    type(one): one
-    for one in (
-        e.SessionOpened("somebody", "5" * 64),
-        e.RulesAdopted("bank", "1.0.0", "h" * 64),
-        e.InputsDeclared("bank", {"payees": []}, "agent"),
-        e.InputsReopened("ann", "she said so"),
-        e.RunStarted("run_2", "w", "1.0.0", "h" * 64, {}, (), "agent", LATER),
-        e.CallDenied("call_2", "t.x", {}, DIGEST, None, "needs", "too early", "agent"),
-        e.CallDeferred("call_2", "apr_ask", None, "bank.send", {}, DIGEST, "agent"),
-        started("call_2", would_have_denied=(MISS,)),
-        e.FactLearned("bank", "known", None, ["eve"], "call_1"),
-        e.CallSucceeded("call_1", {}, DIGEST, 2, 0.1),
-        e.CallFailed("call_1", "tool_error", "no", None, 0.1),
-        e.CallBecameUnknown("call_1", "timeout", "lost", 1.0),
-        e.CallResolved("call_1", True, "ann", "seen"),
-        e.StepSucceeded("a", {}),
-        e.StepFailed("a", "no"),
-        e.StepReturned("a", "retry", "again", LATER),
-        e.StepHeld("c", "unclear", None),
-        e.StepReleased("a", True, "ann", "fine"),
-        e.StepSkipped("a", "not needed"),
-        e.StepsRedone("b", ("a",)),
-        e.StepCompensated("a", "call_1"),
-        opened("apr_more", "c"),
-        e.ApprovalVoted("apr_ask", "ann", DIGEST, "cli", ("boss",)),
-        e.ApprovalGranted("apr_ask", "", ("ann",)),
-        e.ApprovalRejected("apr_ask", "", "ann", "no"),
-        e.ApprovalBypassed("apr_step", "b", "ivan", "it is urgent"),
-        e.ApprovalExpired("apr_step", "b"),
-        asked("apr_more"),
-        e.RunFailing("failed", "a", "no"),
-        e.RunEnded("completed", "done"),
-    )
-}
-
-
-def report_of(*events: e.Event | tuple[e.Event, datetime]) -> ComplianceReport:
-    builder = ReportBuilder("session")
-    for seq, one in enumerate(events, start=1):
-        event, at = one if isinstance(one, tuple) else (one, START)
-        builder.take(seq, event, at)
-    return builder.report(ChainReport("intact", len(events), None, ()), "")
 
 
 @pytest.mark.parametrize("kind", typing.get_args(e.Event), ids=lambda kind: kind.__name__)
@@ -211,6 +114,71 @@ def test_rules_and_their_inputs_are_told_in_order() -> None:
         ("declared", "agent", {"payees": []}, None),
         ("reopened", "ann", None, "she said so"),
     ]
+
+
+def test_a_review_is_overdue_from_its_time_on_until_somebody_makes_it() -> None:
+    review = EVENTS[e.ReviewOpened]
+    bypass = EVENTS[e.ApprovalBypassed]
+    (waiting,) = report_of(*BEFORE, bypass, review, as_of=LATER).reviews
+    assert (waiting.status, waiting.late) == ("open", False)
+    after = LATER + timedelta(seconds=1)
+    (late,) = report_of(*BEFORE, bypass, review, as_of=after).reviews
+    assert (late.status, late.late) == ("overdue", True)
+    told = report_of(*BEFORE, bypass, review, EVENTS[e.ReviewOverdue], EVENTS[e.ReviewClosed])
+    (closed,) = told.reviews
+    assert (closed.status, closed.late, closed.closed_by) == ("unjustified", True, "olga")
+    assert (told.totals.bypasses, told.totals.reviews_unjustified) == (1, 1)
+
+
+def test_edits_and_escalations_are_told_with_the_request_they_change() -> None:
+    report = report_of(*BEFORE, EVENTS[e.ApprovalEdited], EVENTS[e.ApprovalEscalated])
+    (approval,) = report.approvals
+    (edit,) = approval.edits
+    assert (edit.by, edit.digest, edit.replaces) == ("ann", "e" * 64, DIGEST)
+    assert [one.roles for one in approval.escalations] == [("chief",)]
+    assert (report.totals.edits, report.totals.escalations) == (1, 1)
+
+
+def test_edits_and_escalations_of_a_request_about_a_call_are_told_with_it() -> None:
+    report = report_of(
+        *BEFORE,
+        e.ApprovalEdited("apr_ask", None, "bank.send", {}, "e" * 64, DIGEST, "ann", ""),
+        e.ApprovalEscalated("apr_ask", "", ("chief",), LATER),
+    )
+    (ask,) = report.asks
+    assert (len(ask.edits), len(ask.escalations)) == (1, 1)
+    assert report.approvals[0].edits == ()
+
+
+def test_a_repeated_request_stands_beside_the_call_that_answered_it() -> None:
+    report = report_of(*BEFORE, EVENTS[e.CallSucceeded], EVENTS[e.CallRepeated])
+    (repeat,) = report.repeats
+    assert (repeat.of, repeat.how, repeat.credential) == ("call_1", "replayed", "stdio")
+    assert report.calls[0].repeats == (repeat,)
+    assert (report.totals.calls, report.totals.repeated) == (1, 1)
+
+
+def test_a_reconciled_call_stays_unknown_but_is_settled() -> None:
+    unknown = EVENTS[e.CallBecameUnknown]
+    open_one = report_of(*BEFORE, unknown)
+    assert (open_one.totals.unknown, open_one.totals.unsettled) == (1, 1)
+    settled = report_of(*BEFORE, unknown, EVENTS[e.CallReconciled])
+    assert (settled.calls[0].outcome, settled.calls[0].settled) == ("unknown", True)
+    assert (settled.totals.unsettled, settled.totals.reconciled) == (0, 1)
+
+
+def test_an_answer_that_came_late_is_told_and_changes_no_outcome() -> None:
+    report = report_of(*BEFORE, EVENTS[e.CallBecameUnknown], EVENTS[e.LateOutcome])
+    (call,) = report.calls
+    assert call.late is not None
+    assert (call.outcome, call.late.outcome, report.totals.late) == ("unknown", "succeeded", 1)
+
+
+def test_a_refused_attempt_to_decide_is_told_and_decides_nothing() -> None:
+    report = report_of(*BEFORE, EVENTS[a.DecisionRefused])
+    (refused,) = report.refusals
+    assert (refused.by, refused.action, refused.credential) == ("eve", "approve", "badbadbadbad")
+    assert report.approvals[0].status == "open"
 
 
 @pytest.mark.parametrize("kind", typing.get_args(e.Event), ids=lambda kind: kind.__name__)

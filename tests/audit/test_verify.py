@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from mcpuppet.audit.reader import Disclosure
 from mcpuppet.audit.record import GENESIS, OpenedRecord, Record, seal
 from mcpuppet.audit.verify import verify_chains
 from mcpuppet.errors import AuditError
@@ -44,6 +45,9 @@ class MemoryReader:
 
     def workflow_text(self, workflow_hash: str) -> str | None:
         return None
+
+    def disclosures(self, session_id: str) -> Iterator[Disclosure]:
+        return iter(())
 
 
 def kinds_in_order(records: Iterable[OpenedRecord]) -> bytes:

@@ -423,5 +423,5 @@ def test_a_session_rewritten_with_its_head_and_state_is_not_noticed_and_reports_
     assert found(path) == []
     report = AuditMonitor(partial(open_view, path)).generate_compliance_report("onboarding")
     assert report.violations == ()
-    assert "no signed checkpoints" in report.statement
+    assert "No signed checkpoint was compared with" in report.statement
     assert len(WORKFLOWS) == 5

@@ -46,7 +46,9 @@ def test_a_report_is_of_the_session_changed_last_unless_one_is_named(project: Pr
     session, _ = project.asked()
     document = json.loads(project.run("report", "--json").stdout)
     assert document["session_id"] == session
-    assert document == json.loads(project.run("report", session, "--json").stdout)
+    named = json.loads(project.run("report", session, "--json").stdout)
+    assert [one["seq"] for one in named["events"]] == [one["seq"] for one in document["events"]]
+    assert named["calls"] == document["calls"]
     assert session in project.run("report").stdout
 
 

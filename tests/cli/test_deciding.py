@@ -65,7 +65,7 @@ def test_another_digest_is_refused(project: Project) -> None:
     result = project.run("approve", approval, "--digest", "0" * 64, token=project.user("ann"))
     assert result.exit_code == 1
     assert "shows something else by now" in result.stderr
-    assert project.kinds(session) == before
+    assert project.kinds(session) == [*before, "DecisionRefused"]
 
 
 def test_nothing_is_approved_unseen_where_nobody_can_be_asked(project: Project) -> None:
@@ -83,7 +83,7 @@ def test_a_person_without_the_role_is_refused(project: Project) -> None:
     result = project.run("approve", approval, "--yes", token=project.user("eve", "intern"))
     assert result.exit_code == 1
     assert "lacks the role boss" in result.stderr
-    assert project.kinds(session) == before
+    assert project.kinds(session) == [*before, "DecisionRefused"]
 
 
 def test_an_approval_that_is_not_open_cannot_be_decided(project: Project) -> None:
@@ -184,7 +184,7 @@ def test_an_agents_shell_without_a_token_gets_nowhere(project: Project, token: s
     session, approval = project.asked()
     project.user("ann")
     before = project.kinds(session)
-    stored = project.store.read_bytes()
+    people = project.run("user", "list").stdout
     for arguments in (
         ("approve", approval, "--yes"),
         ("approve", approval, "--yes", "--bypass", "--justification", "it is really urgent"),
@@ -198,5 +198,70 @@ def test_an_agents_shell_without_a_token_gets_nowhere(project: Project, token: s
         assert result.stdout == ""
         assert "token" in result.stderr
     assert project.kinds(session) == before
-    assert project.store.read_bytes() == stored
+    assert project.run("user", "list").stdout == people
+    tried = project.kinds("administration").count("DecisionRefused")
+    assert tried == (5 if token else 0)  # the two resolves of one call are the same attempt
     assert status_of_paying(project, session) == ("awaiting_approval", 0)
+
+
+# --- edits and reviews --------------------------------------------------------------------------
+
+FREE = PAYMENT.replace("amount: {equals: inputs.amount}", "amount: {type: number}")
+EMERGENCY = PAYMENT.replace("justification: 20}", "justification: 20, review_within: 1d}")
+
+
+def test_a_call_is_edited_and_somebody_else_approves_it(project: Project) -> None:
+    session, approval = project.asked(FREE)
+    ann, bob = project.user("ann"), project.user("bob")
+    edited = project.run("approve", approval, "--set", "amount=42", "--yes", token=ann)
+    assert edited.exit_code == 0, edited.stderr
+    assert "edited by ann; nobody has approved it yet" in edited.stdout
+    assert "amount = 42" in edited.stderr
+    (shown,) = json.loads(project.run("approvals", "--json").stdout)["approvals"]
+    assert (shown["calls"][0]["arguments"]["amount"], shown["calls"][0]["edited_by"]) == (42, "ann")
+    own = project.run("approve", approval, "--yes", token=ann)
+    assert own.exit_code == 1
+    assert "own edit" in own.stderr
+    assert "as edited by ann" in project.run("approvals").stdout
+    assert project.run("approve", approval, "--yes", token=bob).exit_code == 0
+    assert status_of_paying(project, session, FREE) == ("succeeded", 1)
+    assert "ApprovalEdited" in project.kinds(session)
+
+
+def test_an_edit_comes_from_a_file(project: Project) -> None:
+    _, approval = project.asked(FREE)
+    ann = project.user("ann")
+    file = project.folder / "call.json"
+    for text, why in (("[1]", "a JSON object"), ("{", "is not JSON")):
+        file.write_text(text)
+        wrong = project.run("approve", approval, "--edit", "call.json", "--yes", token=ann)
+        assert wrong.exit_code == 2
+        assert why in wrong.stderr
+    file.write_text('{"amount": 7, "payee": "DE12 Jane"}')
+    done = project.run("approve", approval, "--edit", "call.json", "--yes", token=ann)
+    assert done.exit_code == 0, done.stderr
+    assert "amount = 7" in project.run("approvals").stdout
+    for wrong_value in ("amount", "amount=x", "=3"):
+        assert project.run("approve", approval, "--set", wrong_value, "--yes").exit_code == 2
+
+
+def test_a_bypass_is_listed_until_somebody_else_reviewed_it(project: Project) -> None:
+    session, approval = project.asked(EMERGENCY)
+    ann, kim = project.user("ann"), project.user("kim", "commander")
+    why = "the bank closes in a minute"
+    arguments = ("approve", approval, "--yes", "--bypass", "--justification", why)
+    assert project.run(*arguments, token=kim).exit_code == 0
+    (row,) = json.loads(project.run("reviews", "--json").stdout)["reviews"]
+    assert (row["bypassed_by"], row["justification"], row["overdue"]) == ("kim", why, False)
+    assert row["review_id"] in project.run("reviews").stdout
+    assert row["review_id"] in project.run("show", session).stdout
+    judge = ("review", row["review_id"], "--unjustified", "--note", "it was open all day")
+    own = project.run(*judge, token=kim)
+    assert own.exit_code == 1
+    assert "somebody else reviews it" in own.stderr
+    done = project.run(*judge, token=ann)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == f"{row['review_id']}: not justified, says ann.\n"
+    assert project.run("reviews").stdout == "No bypass waits to be reviewed.\n"
+    assert project.run(*judge, token=ann).exit_code == 2
+    assert project.kinds(session)[-1] == "ReviewClosed"

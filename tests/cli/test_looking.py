@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.fakes import FakeServers
+from support.fakes import FakeServers, succeeded
 from support.project import SENDING, Project
 
 from mcpuppet.orchestrator import Orchestrator
@@ -56,6 +56,23 @@ def test_what_is_held_is_shown_with_the_command_that_settles_it(project: Project
     assert (held["target"], held["step"]) == (call, "send")
     page = project.run("show", session).stdout
     assert f"mcpuppet resolve {call} --happened | --did-not-happen" in page
+
+
+def test_an_answer_that_came_late_is_shown_to_whoever_settles_the_call(project: Project) -> None:
+    session, call = project.unsure()
+
+    async def answer(orchestrator: Orchestrator, _: FakeServers) -> None:
+        late = succeeded(receipt="R-77")
+        await orchestrator.ledger.change(
+            session, lambda progress: progress.came_late(call, late, 61.5)
+        )
+
+    project.play(SENDING, answer)
+    (held,) = json.loads(project.run("show", session, "--json").stdout)["held"]
+    assert held["late"] == 'it answered late after 61.5 s, with success: {"receipt": "R-77"}'
+    page = project.run("show", session).stdout
+    assert "R-77" in page
+    assert "counts for nothing until you say so" in " ".join(page.split())
 
 
 def test_requests_are_shown_with_all_that_is_decided(project: Project) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support.histories import emergency, onboarding, payment, save
+from support.told import BEFORE, EVENTS, report_of
 
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.audit.report import Break, ChainReport, ComplianceReport, Violation
 from mcpuppet.cli.report_view import render_report
 from mcpuppet.cli.text import plain, visible
+from mcpuppet.session import events as e
 from mcpuppet.store.sqlite_reader import open_view
 
 HOSTILE = "\x1b[2J[bold red]x[/] \u202etxt\u202c :lock: \u200b\ud800\U000e0041 a\nb"
@@ -50,7 +52,7 @@ def test_a_report_shows_denials_approvals_and_figures(monitor: AuditMonitor) -> 
     assert "decided: 2026-01-05T09:05:07Z, by carol" in text
     assert "83.3%" in text
     assert "backup, attempt 2" in text
-    assert "no signed checkpoints" in " ".join(text.split())
+    assert "No signed checkpoint was compared with" in " ".join(text.split())
 
 
 def test_a_report_shows_who_settled_and_who_bypassed(monitor: AuditMonitor) -> None:
@@ -76,6 +78,23 @@ def test_what_comes_from_outside_is_shown_and_does_not_act(monitor: AuditMonitor
     assert not {"\x1b", "\u202e", "\u202c", "\u200b", "\ud800", "\U000e0041"} & set(text)
     assert "Compliance report: \\x1b[2J[bold red]x[/] \\u202etxt\\u202c :lock:" in text
     assert "\\U000e0041 a\\x0ab" in text.replace("\n", "").replace("  ", " ")
+
+
+def test_reviews_edits_repeats_and_refused_attempts_are_shown() -> None:
+    text = printed(report_of(*BEFORE, *EVENTS.values()))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "Reviews of bypasses (1)" in text
+    assert "unjustified" in text
+    assert "Attempts to decide that were refused (1)" in text
+    assert "Repeated requests, not called again (1)" in text
+    assert "edited 1: 2026-01-05T09:00:00Z, by ann" in text
+    assert "escalated 1: 2026-01-05T09:00:00Z, to chief" in text
+    assert "late answer: 2026-01-05T09:00:00Z, succeeded, not applied" in text
+
+
+def test_a_reconciled_call_is_shown_as_settled_by_the_call_that_read() -> None:
+    told = report_of(*BEFORE, EVENTS[e.CallBecameUnknown], EVENTS[e.CallReconciled])
+    assert "by the reading call call_9: it did happen" in printed(told)
 
 
 def test_a_rate_is_never_rounded_up_to_all(monitor: AuditMonitor) -> None:

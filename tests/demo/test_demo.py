@@ -82,6 +82,8 @@ def test_all_scenes_go_as_announced(tmp_path: Path) -> None:
         "approvals approve: approved, by alice and bob",
         "REFUSED by the database itself: a record is never changed",
         "its bytes do not give the hash stored with it",
+        "done: the transfer is not in the file, and the chain of hashes holds.",
+        "it is not the record that stood at place",
         "mcpuppet.yaml",
     ):
         assert sentence in told

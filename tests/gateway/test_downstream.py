@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,9 @@ async def test_entering_starts_no_process_and_the_first_use_does(world: World) -
 async def test_all_pages_of_a_tool_list_are_followed(world: World) -> None:
     async with world.open(world.server("plain")) as downstreams:
         tools = await downstreams.tools("plain", wait=10)
-        assert len(tools) == 8
+        assert len(tools) == 9
         assert downstreams.known_tools("plain") == tools
-        assert downstreams.status()[0].tool_count == 8
+        assert downstreams.status()[0].tool_count == 9
 
 
 async def test_arguments_and_results_pass_through(world: World) -> None:
@@ -185,6 +186,58 @@ async def test_a_cancelled_call_is_cancelled_at_the_server(world: World) -> None
             tasks.cancel_scope.cancel()
         await until(lambda: world.noted("cancelled"))
     assert world.noted("cancelled") == world.noted("called")
+
+
+class Late:
+    """Takes late answers."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    async def __call__(self, outcome: Outcome, seconds: float) -> None:
+        assert 0 < seconds < 60
+        self.outcomes.append(outcome)
+
+
+async def test_an_answer_after_a_timeout_is_handed_on_and_the_server_goes_on(world: World) -> None:
+    late = Late()
+    async with world.open(world.server("plain")) as downstreams:
+        brief = timedelta(milliseconds=50)
+        outcome = await call(downstreams, "plain", "slow", timeout=brief, on_late=late)
+        assert isinstance(outcome, Unknown)
+        assert "told to stop" not in outcome.message
+        await call(downstreams, "plain", "catch_up", on_late=late)
+        await until(lambda: late.outcomes)
+    assert [text_of(one) for one in late.outcomes] == ["here it is"]
+    assert world.noted("cancelled") == []
+
+
+async def test_an_answer_in_spite_of_a_cancellation_is_handed_on(world: World) -> None:
+    late = Late()
+    async with world.open(world.server("plain")) as downstreams:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(call, downstreams, "plain", "slow", on_late=late))
+            await until(lambda: world.noted("called"))
+            tasks.cancel_scope.cancel()
+        await until(lambda: world.noted("cancelled"))
+        await call(downstreams, "plain", "catch_up")
+        await until(lambda: late.outcomes)
+    assert [text_of(one) for one in late.outcomes] == ["here it is"]
+    assert world.noted("cancelled") == world.noted("called")
+
+
+async def test_a_late_answer_that_cannot_be_recorded_does_not_end_the_connection(
+    world: World,
+) -> None:
+    async def refuses(outcome: Outcome, seconds: float) -> None:
+        raise ValueError("the disk is full")
+
+    async with world.open(world.server("plain")) as downstreams:
+        brief = timedelta(milliseconds=50)
+        await call(downstreams, "plain", "slow", timeout=brief, on_late=refuses)
+        await call(downstreams, "plain", "catch_up")
+        await until(lambda: any("the disk is full" in line for line in world.log))
+        assert text_of(await call(downstreams, "plain", "echo")) == "{}"
 
 
 async def test_death_in_a_call_is_unknown_and_the_next_call_reconnects(world: World) -> None:

@@ -157,7 +157,9 @@ async def test_what_is_listed_is_what_would_not_be_refused(tmp_path: Path) -> No
         for _ in range(3):
             legal = set(await desk.listed())
             for tool in {"look", "first", "second"} - legal:
-                assert (await desk.call(tool))["isError"] is True
+                answer = await desk.call(tool)
+                told_again = "how" in answer["_meta"][DECISION]
+                assert answer["isError"] is not told_again
             for tool in sorted(legal):
                 assert (await desk.call(tool))["isError"] is False
 
@@ -740,3 +742,35 @@ async def test_a_session_of_somebody_else_is_out_of_reach(tmp_path: Path) -> Non
         assert (await desk.call("first"))["isError"] is True
         assert (await desk.call("workflow_status"))["isError"] is True
         assert desk.servers.calls == []
+
+
+async def test_a_repeated_call_is_marked_and_carries_the_recorded_result(tmp_path: Path) -> None:
+    async with served(tmp_path, LINE) as desk:
+        await desk.start()
+        first = await desk.call("first")
+        again = await desk.call("first")
+        assert again["isError"] is False
+        details = again["_meta"][DECISION]
+        assert (details["status"], details["how"]) == ("succeeded", "replayed")
+        assert details["repeats"] == first["_meta"][DECISION]["call_id"]
+        assert "nothing was called again" in text_of(again)
+        assert len(desk.servers.calls) == 1
+
+
+async def test_an_argument_that_the_gateway_fills_in_is_not_listed(tmp_path: Path) -> None:
+    body = """
+steps:
+  pay: {tool: a.pay, on_unknown: {retry_with_key: {arg: key}}}
+"""
+    servers = Servers()
+    schema = {"type": "object", "properties": {"key": {}, "n": {}}, "required": ["key", "n"]}
+    servers.offer("a.pay", schema=schema)
+    async with served(tmp_path, body, servers=servers) as desk:
+        await desk.start()
+        result = await desk.client.session.send_request(ListToolsRequest(), Raw)
+        (listed,) = [one for one in result.json_object()["tools"] if one["name"] == "pay"]
+        assert listed["inputSchema"] == {
+            "type": "object", "properties": {"n": {}}, "required": ["n"],
+        }  # fmt: skip
+        assert (await desk.call("pay", n=1))["isError"] is False
+        assert set(desk.servers.calls[0][1]) == {"n", "key"}

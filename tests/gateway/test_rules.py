@@ -219,7 +219,7 @@ async def test_a_no_reaches_the_model_and_stands(tmp_path: Path) -> None:
         asked = decision(await desk.call("send", to="mallory"))
         await desk.orchestrator.people.deny(asked["approval_id"], ALICE, "never seen that name")
         refused = await desk.call("send", to="mallory")
-        assert "a person said no: never seen that name" in text_of(refused)
+        assert "a person said no; guidance: never seen that name" in text_of(refused)
         (ask,) = (await desk.call("workflow_status"))["structuredContent"]["asks"]
         assert (ask["status"], ask["reason"]) == ("rejected", "never seen that name")
 

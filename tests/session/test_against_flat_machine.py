@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 from support.fakes import failed, succeeded
 from support.generated import random_workflow
 from support.play import Play, compiled
@@ -14,6 +15,7 @@ from support.play import Play, compiled
 from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import FAILING_LASTS
 from mcpuppet.session.decision import legal_calls
+from mcpuppet.session.outcome import Unknown
 from mcpuppet.session.state import ApprovalState
 from mcpuppet.workflow.classes import MISSING
 from mcpuppet.workflow.compiler import CompiledWorkflow
@@ -36,6 +38,8 @@ class Walk:
         self.rng = rng
         self.everyone = Principal("agent", frozenset(workflow.definition.roles))
         self.trace: list[str] = []
+        self.unsettled: set[str] = set()
+        """Steps with an attempt of unknown outcome, which never just fail."""
         labels = flat.labels_from(flat.initial)
         start = rng.choice(sorted(labels))
         self.state = labels[start]
@@ -99,7 +103,7 @@ class Walk:
         """Time passes for all requests at once: only the one that is due first can expire."""
         step, _, event = label.partition("{")[0].rpartition(".")
         if event != "expired":
-            return True
+            return event != "failure" or step not in self.unsettled
         due = self.play.approval(step).expires_at
         since = self.play.run.failing_since
         in_time = since is None or due < since + FAILING_LASTS
@@ -115,6 +119,9 @@ class Walk:
         elif event == "success":
             self.play.end(self._call_of(step), succeeded(**self._result(step, label)))
             self._settle_held(step)
+            self.unsettled.discard(step)
+        elif event == "retry" and self._is_lost(step):
+            self.play.end(self._call_of(step), Unknown("timeout", "no answer"))
         elif event in ("failure", "retry"):
             self.play.end(self._call_of(step), failed())
         elif event == "compensate":
@@ -123,6 +130,19 @@ class Walk:
             self.play.end(self._start(step, compensation.tool))
         else:
             self._decide(step, event)
+
+    def _is_lost(self, step: str) -> bool:
+        """Whether an attempt ends without an answer: where that is tried again, it is all the same.
+
+        The flat machine knows of no unknown outcomes: after one, a call that is known by its key
+        never just fails.
+        """
+        one = self.workflow.step(step)
+        if not one.retries_unknown or self.rng.random() < 0.5:
+            return False
+        if one.has_key:
+            self.unsettled.add(step)
+        return True
 
     def _least_limited(self, step: str) -> str:
         """The flat machine leaves out a policy that covers only some tools of a step."""
@@ -135,7 +155,8 @@ class Walk:
         return self.play.start(tool)
 
     def _call_of(self, step: str) -> str:
-        return next(call for call, one in self.play.state.calls.items() if one.step == step)
+        calls = self.play.state.calls.items()
+        return next(call for call, one in calls if one.step == step and not one.unknown)
 
     def _settle_held(self, step: str) -> None:
         """The flat machine leaves a result that cannot be judged running; so must a walk."""
@@ -188,3 +209,22 @@ def test_the_decision_agrees_with_the_flat_machine(seed: int) -> None:
             if not walk.step():
                 break
             walk.check()
+
+
+@pytest.mark.parametrize("seed", range(WORKFLOWS))
+def test_attempts_without_an_answer_are_attempts_to_the_flat_machine_too(seed: int) -> None:
+    rng = random.Random(seed)
+    document = yaml.safe_load(random_workflow(rng))
+    for step in document["steps"].values():
+        if "retry" in step:
+            step["on_unknown"] = rng.choice(["retry", "retry_with_key"])
+    workflow = compiled(yaml.safe_dump(document, sort_keys=False))
+    flat = explore(workflow.definition)
+    if any("?" in label for _, label, _ in flat.transitions):
+        pytest.skip("an opaque guard has no value to drive it with")
+    for _ in range(WALKS):
+        walk = Walk(workflow, flat, rng)
+        for _ in range(LONGEST_WALK):
+            walk.check()
+            if not walk.step():
+                break

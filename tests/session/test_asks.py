@@ -116,7 +116,7 @@ def test_a_rejected_call_stays_rejected_with_the_reason() -> None:
     play = ruled(ONE)
     play.do("refused", play.ask("a.pay", to="x"), "alice", "we do not know x")
     play.later(days=30)
-    assert reason(play.decide("a.pay", to="x")) == "a person said no: we do not know x"
+    assert reason(play.decide("a.pay", to="x")) == "a person said no; guidance: we do not know x"
     assert isinstance(play.decide("a.pay", to="y"), AskNeeded)
 
 
@@ -126,7 +126,7 @@ def test_a_rejected_call_stays_so_when_a_further_policy_asks_about_it() -> None:
     )
     play.do("refused", play.ask("a.pay", to="x"), "alice", "no")
     play.clock.advance(hours=2)
-    assert reason(play.decide("a.pay", to="x")) == "a person said no: no"
+    assert reason(play.decide("a.pay", to="x")) == "a person said no; guidance: no"
 
 
 def test_a_policy_that_asks_only_now_makes_a_new_request() -> None:
@@ -249,7 +249,7 @@ def test_requests_about_the_steps_of_a_run_end_with_it_and_refusals_do_not() -> 
     play.restart()
     play.call("a.look")
     assert isinstance(play.decide("a.pay", n=2), AskNeeded)
-    assert reason(play.decide("a.pay", n=3)) == "a person said no: never"
+    assert reason(play.decide("a.pay", n=3)) == "a person said no; guidance: never"
 
 
 def test_what_is_not_listed_may_be_asked_about() -> None:

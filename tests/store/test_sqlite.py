@@ -163,7 +163,15 @@ async def test_commits_are_synchronised_to_the_disk(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("statement", ["UPDATE record SET body=x''", "DELETE FROM record"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE record SET body=x'00'",
+        "UPDATE record SET body=x'', seq=seq+1",
+        "UPDATE record SET hash=zeroblob(32)",
+        "DELETE FROM record",
+    ],
+)
 async def test_records_cannot_be_changed_by_a_plain_statement(
     path: Path, store: SqliteStore, statement: str
 ) -> None:
@@ -357,10 +365,10 @@ async def test_the_log_is_copied_into_the_file_and_starts_anew(
 ) -> None:
     monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 50)
     head = await begin(store)
-    for _ in range(200):
+    for _ in range(400):
         head = await store.append("s", head, [EVENT], b"", INDEX)
     log = path.with_name("store.db-wal")
-    assert log.stat().st_size < 120 * 4096
+    assert log.stat().st_size < 600 * 4096  # of some 1,600 that were written
     assert path.stat().st_size > 10 * 4096
 
 

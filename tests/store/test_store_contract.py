@@ -14,8 +14,14 @@ from mcpuppet.errors import InvalidInputError, SessionChangedError, StoreError
 from mcpuppet.store.protocol import (
     NEW_SESSION,
     ApprovalRow,
+    Beside,
+    Disclosure,
+    Erasure,
     Head,
     NewRecord,
+    Pin,
+    Pruning,
+    ReviewRow,
     SessionIndex,
     SessionRow,
     Store,
@@ -35,6 +41,14 @@ def event(kind: str = "call", at: datetime = NOW, **data: object) -> NewRecord:
 
 async def begin(store: Store, session_id: str = "s", index: SessionIndex = INDEX) -> Head:
     return await store.append(session_id, NEW_SESSION, [event("opened")], b"0", index)
+
+
+async def put_beside(store: Store, *rows: Beside) -> Head:
+    head = await store.head("administration")
+    records = [event("told")]
+    return await store.append(
+        "administration", head or NEW_SESSION, records, b"", INDEX, beside=rows
+    )
 
 
 def approval(approval_id: str, opened_at: datetime = NOW) -> ApprovalRow:
@@ -224,8 +238,8 @@ async def test_another_text_under_a_known_workflow_hash_is_refused(store: Store)
 async def test_users_are_found_by_the_hash_of_their_token(store: Store) -> None:
     kim = User("kim", ("risk", "legal"), b"\x01" * 32, False, NOW)
     ada = User("ada", (), b"\x02" * 32, True, NOW)
-    await store.put_user(kim)
-    await store.put_user(ada)
+    await put_beside(store, kim)
+    await put_beside(store, ada)
     assert await store.users() == [ada, kim]
     assert await store.user_by_token_hash(b"\x02" * 32) == ada
     assert await store.user_by_token_hash(b"\x03" * 32) is None
@@ -233,18 +247,99 @@ async def test_users_are_found_by_the_hash_of_their_token(store: Store) -> None:
 
 async def test_a_user_is_replaced_by_name(store: Store) -> None:
     kim = User("kim", ("risk",), b"\x01" * 32, False, NOW)
-    await store.put_user(kim)
+    await put_beside(store, kim)
     changed = replace(kim, token_hash=b"\x09" * 32, disabled=True)
-    await store.put_user(changed)
+    await put_beside(store, changed)
     assert await store.users() == [changed]
     assert await store.user_by_token_hash(b"\x01" * 32) is None
 
 
 async def test_a_token_hash_belongs_to_one_user(store: Store) -> None:
-    await store.put_user(User("kim", (), b"\x01" * 32, False, NOW))
+    await put_beside(store, User("kim", (), b"\x01" * 32, False, NOW))
     with pytest.raises(StoreError):
-        await store.put_user(User("ada", (), b"\x01" * 32, False, NOW))
+        await put_beside(store, User("ada", (), b"\x01" * 32, False, NOW))
     assert [it.name for it in await store.users()] == ["kim"]
+
+
+async def test_the_administration_log_is_in_no_list_of_sessions(store: Store) -> None:
+    await begin(store)
+    await put_beside(store)
+    assert [row.session_id for row in await store.sessions(limit=9)] == ["s"]
+    assert [row.session_id for row in await store.sessions(limit=9, status="running")] == ["s"]
+
+
+async def test_open_reviews_are_listed_by_when_they_are_due_and_replaced_as_a_whole(
+    store: Store,
+) -> None:
+    later, sooner = (
+        ReviewRow(name, "fraud", ("risk",), "kim", NOW, NOW + timedelta(days))
+        for name, days in (("rev_a", 2), ("rev_b", 1))
+    )
+    head = await begin(store, index=replace(INDEX, open_reviews=(later, sooner)))
+    assert await store.open_reviews() == [("s", sooner), ("s", later)]
+    assert await store.review_session("rev_a") == "s"
+    await store.append("s", head, [event()], b"", replace(INDEX, open_reviews=(sooner,)))
+    assert await store.review_session("rev_a") is None
+    assert await store.open_reviews() == [("s", sooner)]
+
+
+async def test_a_pin_replaces_the_one_of_its_tool(store: Store) -> None:
+    await put_beside(store, Pin("bank.pay", "aa"), Pin("bank.read", "bb"))
+    await put_beside(store, Pin("bank.pay", "cc"))
+    assert await store.pins() == {"bank.pay": "cc", "bank.read": "bb"}
+
+
+async def test_disclosures_are_kept_until_they_are_erased(store: Store) -> None:
+    await begin(store)
+    name, mail = (
+        Disclosure("s", "0a" * 32, bytes(16), "Ada"),
+        Disclosure("s", "0b" * 32, b"\x01" * 16, {"a": [1, None]}),
+    )
+    await put_beside(store, name, mail)
+    assert list(await store.disclosures("s")) == [name, mail]
+    with store.reader() as reader:
+        assert list(reader.disclosures("s")) == [name, mail]
+    await put_beside(store, Erasure("s", (name.commitment,)))
+    assert list(await store.disclosures("s")) == [mail]
+
+
+async def test_pruned_records_lose_their_bodies_and_nothing_else(store: Store) -> None:
+    await begin(store, "old")
+    await begin(store, "new")
+    await put_beside(store, Disclosure("old", "0a" * 32, bytes(16), "Ada"))
+    with store.reader() as reader:
+        before = list(reader.log())
+        leaves = list(reader.leaves())
+    await put_beside(store, Pruning(("old",)))
+    with store.reader() as reader:
+        after = list(reader.log())
+        assert list(reader.leaves())[:3] == leaves
+        assert list(reader.leaves(2)) == list(reader.leaves())[2:]
+        assert reader.size() == 4
+        assert reader.snapshot("old") == b""
+        assert [leaf for leaf, _ in reader.session_log("administration")] == [2, 3]
+    assert [leaf for leaf, _ in after] == [0, 1, 2, 3]
+    assert after[0][1] == replace(before[0][1], body=b"")
+    assert after[1:3] == before[1:]
+    assert await store.disclosures("old") == []
+
+
+async def test_a_session_that_went_on_is_not_pruned_and_nothing_else_is(store: Store) -> None:
+    await begin(store, "old")
+    await begin(store, "new")
+    with pytest.raises(StoreError, match="'old' went on meanwhile"):
+        await put_beside(store, Pruning(("old", "new"), NOW))
+    with store.reader() as reader:
+        assert all(record.body for _, record in reader.log())
+    await put_beside(store, Pruning(("old", "new"), NOW + timedelta(days=1)))
+
+
+async def test_nothing_is_appended_to_a_pruned_session(store: Store) -> None:
+    head = await begin(store, "old")
+    await put_beside(store, Pruning(("old",)))
+    assert [one.session_id for one in await store.sessions(limit=9, status="pruned")] == ["old"]
+    with pytest.raises(SessionChangedError):
+        await store.append("old", head, [event()], b"", INDEX)
 
 
 async def test_the_data_version_changes_with_a_commit_and_only_then(store: Store) -> None:

@@ -160,8 +160,9 @@ async def connected(
     barrier: float = 0.0,
     session_id: str | None = None,
     prefix: str = "ses",
+    elicitation: Any = None,
 ) -> AsyncIterator[Desk]:
-    """A client connected to the given orchestrator."""
+    """A client connected to the given orchestrator; `elicitation` answers questions to its user."""
     settings = replace(
         orchestrator.settings, surface=surface, list_barrier=timedelta(seconds=barrier)
     )
@@ -177,6 +178,7 @@ async def connected(
         mode="legacy",
         client_info=Implementation(name=client, version="1"),
         message_handler=desk.heard,
+        elicitation_callback=elicitation,
     )
     async with desk.client:
         yield desk

@@ -21,6 +21,7 @@ from mcp_types import CallToolRequest, CallToolRequestParams, ListToolsRequest
 from pydantic import BaseModel, ConfigDict
 
 from mcpuppet.app import load_configured
+from mcpuppet.audit.replay import replay_store
 from mcpuppet.demo.servers import server_settings
 from mcpuppet.demo.servers._common import Toolbox
 from mcpuppet.errors import DownstreamUnavailableError
@@ -84,6 +85,7 @@ class MemoryServers:
         on_progress: Any,
         meta: Mapping[str, Any] | None = None,
         digest: str | None = None,
+        on_late: Any = None,
     ) -> Outcome:
         gate = self.held.get(f"{server}.{tool}")
         if gate is not None:
@@ -188,6 +190,7 @@ async def house(
             jitter=lambda: 0.0,
         )
         yield House(folder, orchestrator, servers, clock)
+        assert replay_store(store.reader).mismatches == ()
 
 
 def _toolbox(name: str) -> Toolbox[Any]:

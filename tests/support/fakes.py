@@ -13,6 +13,7 @@ import anyio
 from mcpuppet.errors import DownstreamUnavailableError
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded
 from mcpuppet.workflow.schema import CompiledSchema, compile_schema
+from mcpuppet.workflow.sensitive import NOTHING, Sensitive, marked_places
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
@@ -49,6 +50,7 @@ class FakeTool:
     definition: Mapping[str, Any]
     input_schema: CompiledSchema
     digest: str = "0" * 64
+    sensitive: Sensitive = NOTHING
 
 
 Behaviour = Callable[[dict[str, Any]], Outcome | Awaitable[Outcome]]
@@ -70,6 +72,9 @@ class FakeServers:
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     schemas: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    not_listed_yet: bool = False
+    """Whether no server has listed its tools yet."""
     down: set[str] = field(default_factory=set)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     arrived: anyio.Event = field(default_factory=anyio.Event)
@@ -83,20 +88,31 @@ class FakeServers:
     async def tools(self, server: str, *, wait: float) -> Mapping[str, FakeTool]:
         if server in self.down:
             raise DownstreamUnavailableError(server, "it is switched off")
+        self.not_listed_yet = False
         return self.known_tools(server) or {}
 
     def known_tools(self, server: str) -> Mapping[str, FakeTool] | None:
+        if self.not_listed_yet:
+            return None
         return {
             tool.partition(".")[2]: self._tool(tool)
             for tool in self.behaviours
             if tool.startswith(f"{server}.")
         }
 
+    def left_out(self, server: str, tool: str) -> str | None:
+        return None
+
+    async def screen_again(self) -> None:
+        """Nothing is ever left out."""
+
     def _tool(self, tool: str) -> FakeTool:
         server, _, name = tool.partition(".")
         schema = self.schemas[tool]
         definition = {"name": name, "description": f"Fake {name}.", "inputSchema": schema}
-        return FakeTool(server, name, definition, compile_schema(schema))
+        sensitive = Sensitive(marked_places(schema), marked_places(self.outputs.get(tool)))
+        compiled = compile_schema(schema)
+        return FakeTool(server, name, definition, compiled, sensitive=sensitive)
 
     async def call(
         self,
@@ -108,6 +124,7 @@ class FakeServers:
         on_progress: Any,
         meta: Mapping[str, Any] | None = None,
         digest: str | None = None,
+        on_late: Any = None,
     ) -> Outcome:
         self.calls.append((f"{server}.{tool}", dict(arguments)))
         self.arrived.set()

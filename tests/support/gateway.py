@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mcpuppet.audit.record import open_record
+from mcpuppet.audit.replay import replay_store
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.library import Library
 from mcpuppet.orchestrator import Orchestrator
@@ -38,6 +39,7 @@ async def governed(
     rules: str | None = None,
     unlisted: Unlisted = "deny",
     roles: Mapping[str, frozenset[str]] | None = None,
+    ids: Ids | None = None,
 ) -> AsyncIterator[tuple[Orchestrator, FakeServers]]:
     """An orchestrator over the given workflows, and the fake servers behind it.
 
@@ -75,11 +77,13 @@ async def governed(
                 nodes=nodes,
                 node_id=node,
                 clock=clock or Clock(),
-                new_id=Ids(),
+                new_id=ids or Ids(),
                 jitter=lambda: 0.0,
             ),
             servers,
         )
+        if settings.store.exists():  # a test that makes no call leaves none
+            assert replay_store(store.reader).mismatches == ()
     finally:
         await store.close()
         nodes.leave()

@@ -18,14 +18,15 @@ from typing import Any
 
 import apsw
 
-from mcpuppet.audit.reader import SessionReader
+from mcpuppet.audit.reader import Disclosure, KnownUser, SessionReader
 from mcpuppet.audit.record import GENESIS, Record, open_record, seal
 from mcpuppet.ledger import session_index
 from mcpuppet.library import check_files, compile_files
 from mcpuppet.session import events as e
-from mcpuppet.session.call import Call, Principal, digest_of
+from mcpuppet.session.asked import Circumstances, refused_call, settings_read
+from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
-from mcpuppet.session.decision import Allowed, ApprovalNeeded, Denied, decide
+from mcpuppet.session.decision import Allowed, ApprovalNeeded, Books, Denied, decide
 from mcpuppet.session.intent import start_call
 from mcpuppet.session.outcome import Outcome, Unknown
 from mcpuppet.session.snapshot import dump_state
@@ -35,6 +36,7 @@ from mcpuppet.store.sqlite import SqliteStore
 from mcpuppet.store.sqlite_reader import open_view
 from mcpuppet.workflow.compiler import CompiledWorkflow
 from support.fakes import Clock, Ids, failed, succeeded
+from support.play import Play
 
 WORKFLOWS = compile_files(check_files([Path(__file__).parents[2] / "workflows"]))
 ROLES = frozenset({"onboarding_agent", "payments_agent", "responder", "data_agent"})
@@ -93,32 +95,14 @@ class Story:
     def _decide(self, progress: Progress, call_id: str, call: Call) -> None:
         assert self.workflow is not None
         decision = decide(self.workflow, self.state, call, AGENT, self.clock())
-        asked = {"call_id": call_id, "tool": call.tool, "arguments": call.arguments}
+        read = settings_read(SETTINGS, AGENT, Books(self.workflow), idle=progress.run is None)
+        there = Circumstances("node", "api", read)
         match decision:
             case Allowed():
-                start_call(progress, call_id, call, AGENT, decision, "node")
-            case ApprovalNeeded():
-                progress.emit(
-                    e.CallDeferred(
-                        **asked,
-                        approval_id=decision.approval_id,
-                        step=decision.step,
-                        digest=decision.digest,
-                        principal=AGENT.name,
-                    )
-                )
-            case Denied():
-                progress.emit(
-                    e.CallDenied(
-                        **asked,
-                        digest=digest_of([call.tool, call.arguments]),
-                        step=decision.step,
-                        rule=decision.rule,
-                        reason=decision.reason,
-                        principal=AGENT.name,
-                        verdicts=decision.verdicts,
-                    )
-                )
+                start_call(progress, call_id, call, AGENT, decision, there)
+            case ApprovalNeeded() | Denied():
+                told = (call_id, call, AGENT)
+                progress.emit(refused_call(self.state, *told, decision, there))
 
     def end(self, call_id: str, outcome: Outcome, seconds: float = 0.25) -> None:
         self.act(lambda progress: progress.call_ended(call_id, outcome, seconds))
@@ -232,6 +216,13 @@ class MemoryReader:
         chosen = self.chains if session_id is None else [session_id]
         return (record for one in chosen for record in self.chains.get(one, ()))
 
+    def disclosures(self, session_id: str) -> Iterator[Disclosure]:
+        del session_id
+        return iter(())
+
+    def users(self) -> Iterator[KnownUser]:
+        return iter(())
+
     def head(self, session_id: str) -> tuple[int, bytes] | None:
         return self.heads.get(session_id)
 
@@ -260,6 +251,19 @@ def in_memory(path: Path) -> MemoryReader:
             states={one: view.snapshot(one) or b"" for one in ids},
             texts={one.hash: one.text for one in WORKFLOWS.values()},
         )
+
+
+def recorded(plays: Iterable[Play]) -> MemoryReader:
+    """What the records of these sessions would be, with the texts that they were played under."""
+    reader = MemoryReader({}, {}, {})
+    for play in plays:
+        session_id = play.state.session_id
+        inside = [(e.event_kind(one), at, e.event_data(one)) for one, at in play.history]
+        reader.put(session_id, resealed(session_id, inside))
+        reader.states[session_id] = dump_state(play.state)
+        books = (play.books.workflow, play.books.rules)
+        reader.texts |= {one.hash: one.text for one in books if one is not None}
+    return reader
 
 
 Content = tuple[str, datetime, dict[str, Any]]

@@ -8,10 +8,18 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mcpuppet.session import events as e
+from mcpuppet.session.asked import (
+    Circumstances,
+    opened_request,
+    refused_call,
+    settings_read,
+    shown_values,
+)
 from mcpuppet.session.call import Call, Principal
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.decision import (
     Allowed,
+    ApprovalNeeded,
     AskNeeded,
     Books,
     Decision,
@@ -177,6 +185,10 @@ class Play:
         assert self.state.run is not None
         return self.state.run
 
+    def _there(self, who: Principal) -> Circumstances:
+        idle = self.state.active_run is None
+        return Circumstances("node", "api", settings_read("0" * 64, who, self.books, idle=idle))
+
     def decide(self, tool: str, who: Principal = AGENT, **arguments: Any) -> Decision:
         call, reserved = Call(tool, arguments), self.shared.reserved()
         return govern(self.books, self.state, call, who, self.clock(), reserved)
@@ -201,7 +213,7 @@ class Play:
         assert isinstance(decision, Allowed), decision
         call_id = f"call_{next(self._numbers)}"
         progress = self._progress()
-        start_call(progress, call_id, Call(tool, arguments), AGENT, decision, "node")
+        start_call(progress, call_id, Call(tool, arguments), AGENT, decision, self._there(AGENT))
         self._keep(progress)
         return call_id
 
@@ -217,19 +229,10 @@ class Play:
     def attempt(self, tool: str, **arguments: Any) -> Decision:
         """A call that is shown to the people who may approve it."""
         decision = self.decide(tool, **arguments)
-        if hasattr(decision, "approval_id"):
+        if isinstance(decision, ApprovalNeeded):
             progress = self._progress()
-            progress.emit(
-                e.CallDeferred(
-                    "call_shown",
-                    decision.approval_id,
-                    decision.step,
-                    tool,
-                    arguments,
-                    decision.digest,
-                    AGENT.name,
-                )
-            )
+            told = ("call_shown", Call(tool, arguments), AGENT)
+            progress.emit(refused_call(self.state, *told, decision, self._there(AGENT)))
             self._keep(progress)
         return decision
 
@@ -238,22 +241,13 @@ class Play:
         decision = self.decide(tool, **arguments)
         assert isinstance(decision, AskNeeded), decision
         progress = self._progress()
-        opened = e.AskOpened(
-            approval_id=self._ids("apr"),
-            step=decision.step,
-            tool=tool,
-            arguments=arguments,
-            digest=decision.digest,
-            policies={one.policy: one.roles for one in decision.asks},
-            show=tuple(
-                {"path": path, "value": value, "seen": "not seen before"}
-                for one in decision.asks
-                for path, value in one.show
-            ),
-            requested_by=AGENT.name,
-            expires_at=self.clock() + min(one.lasts for one in decision.asks),
-        )
+        call = Call(tool, arguments)
+        seen = {path: "not seen before" for path, _ in shown_values(decision, call)}
+        name = self._ids("apr")
+        opened, needed = opened_request(decision, call, AGENT, name, self.clock(), seen)
         progress.emit(opened)
+        told = (f"call_shown_{name}", call, AGENT)
+        progress.emit(refused_call(progress.state, *told, needed, self._there(AGENT)))
         self._keep(progress)
         return self.state.asks[opened.approval_id]
 
@@ -264,10 +258,10 @@ class Play:
     def approval(self, step: str) -> ApprovalState:
         return self.run.approvals[step]
 
-    def do(self, what: str, *arguments: Any) -> list[e.Event]:
+    def do(self, what: str, *arguments: Any, **named: Any) -> list[e.Event]:
         """Let a person or time act: the name and arguments of a method of `Progress`."""
         progress = self._progress()
-        getattr(progress, what)(*arguments)
+        getattr(progress, what)(*arguments, **named)
         return self._keep(progress)
 
     def approve(self, step: str, *people: str) -> None:

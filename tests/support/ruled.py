@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mcpuppet.audit.replay import replay_store
 from mcpuppet.audit.verify import verify_store
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.library import Library
@@ -74,6 +75,7 @@ async def ruled(
         )
         report = verify_store(store.reader)
         assert report.breaks == (), report.breaks
+        assert replay_store(store.reader).mismatches == ()
     finally:
         await store.close()
         nodes.leave()

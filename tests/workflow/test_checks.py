@@ -103,6 +103,29 @@ steps:
     <WF104>timeout: 1s
     on: {<WF104>failure: {redo: a, max: 1}}
 """,
+    "one way to settle an unknown outcome": """
+steps:
+  a: {tool: s.a, <WF105>on_unknown: {}}
+  b:
+    tool: s.b
+    <WF105>on_unknown: {retry_with_key: {}, reconcile: {tool: s.r, happened: result.x}}
+  d: {tool: s.d, on_unknown: {retry_with_key: {arg: k}}, args: {<WF104>k: true}}
+""",
+    "reconcile is no word alone": """
+steps:
+  a: {tool: s.a, on_unknown: <WF104>reconcile}
+""",
+    "what a reading call may read": """
+steps:
+  a:
+    tool: s.a
+    on_unknown:
+      reconcile:
+        tool: s.r
+        args: {x: args.x, y: <WF203>result.y}
+        happened: <WF406>args
+        result: result.whole
+""",
     "keys of approvals on a tool": """
 steps:
   a:
@@ -161,7 +184,15 @@ policies:
 """,
     "escalate to nobody": """
 steps:
-  a: {approval: {roles: [boss], timeout: 1h, <WF109>on_timeout: <WF105>escalate}}
+  a: {approval: {roles: [boss], timeout: 1h, on_timeout: <WF105>escalate}}
+""",
+    "escalate_to without escalate": """
+steps:
+  a: {approval: {roles: [boss], timeout: 1h, <WF105>escalate_to: boss}}
+""",
+    "a call whose user is asked": """
+steps:
+  a: {tool: s.a, <WF104>elicit: true}
 """,
     "a property without claim": """
 steps:
@@ -486,34 +517,6 @@ LATER = {
 <WF109>tests: []
 steps:
   a: {tool: s.a}
-""",
-    "escalate_to": """
-steps:
-  a: {approval: {roles: [boss], timeout: 1h, <WF109>escalate_to: boss}}
-""",
-    "review_within": """
-steps:
-  a:
-    approval:
-      roles: [boss]
-      timeout: 1h
-      bypass: {roles: [boss], justification: 9, <WF109>review_within: 1h}
-""",
-    "on_unknown retry_with_key": """
-steps:
-  a: {tool: s.a, <WF109>on_unknown: retry_with_key}
-""",
-    "on_unknown reconcile": """
-steps:
-  a: {tool: s.a, <WF109>on_unknown: reconcile}
-""",
-    "redact": """
-steps:
-  a: {tool: s.a, <WF109>redact: [x]}
-""",
-    "elicit": """
-steps:
-  a: {approval: {roles: [boss], timeout: 1h}, <WF109>elicit: true}
 """,
     "a property of the events of a tool": """
 steps:

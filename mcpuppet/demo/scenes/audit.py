@@ -6,13 +6,15 @@ from collections import Counter
 
 from mcpuppet.audit.record import Record, open_record
 from mcpuppet.audit.report import ComplianceReport
+from mcpuppet.audit.verify import verify_chains
+from mcpuppet.cli.output import counted
 from mcpuppet.demo import tampering
 from mcpuppet.demo.scenes.payment import PAYMENT, TRANSFER, begin_payment
 from mcpuppet.demo.stage import Stage
 
 
 async def play(stage: Stage) -> None:
-    """Report on the session, verify, edit a record behind MCPuppet's back, and verify again."""
+    """Report on the session, verify, change records behind MCPuppet's back, and verify again."""
     if not stage.session_id or _refused_transfer(stage) is None:
         await _be_refused(stage)
     refused = _refused_transfer(stage)
@@ -22,6 +24,8 @@ async def play(stage: Stage) -> None:
     await _report(stage, stage.desk.audit_monitor.generate_compliance_report(stage.session_id))
     await _verify(stage, broken_at=None)
     await _tamper(stage, refused)
+    await _verify(stage, broken_at=refused.seq)
+    await _rewrite(stage, refused)
     await _verify(stage, broken_at=refused.seq)
     await _restore(stage)
     await _verify(stage, broken_at=None)
@@ -95,10 +99,32 @@ async def _tamper(stage: Stage, refused: Record) -> None:
     await stage.end_step()
 
 
+async def _rewrite(stage: Stage, refused: Record) -> None:
+    store, narrator = stage.folder.store, stage.narrator
+    tampering.copy_store(stage.folder.backup, store)
+    await stage.tell(
+        "Put back, and now by somebody who knows how it works: every record from there on is "
+        "sealed anew, and the head too, so that hashes and links are all in order again."
+    )
+    tampering.drop_guard(store)
+    number = tampering.rewrite_from(store, refused, tampering.as_harmless(refused))
+    rewritten = counted(number, "record")
+    narrator.line("attacker", f"SQL: {rewritten} and the head of the session, sealed anew")
+    stage.expect(_hash_chain_holds(stage), "the rewritten chain does not hold")
+    narrator.line("", "done: the transfer is not in the file, and the chain of hashes holds.")
+    await stage.end_step()
+
+
+def _hash_chain_holds(stage: Stage) -> bool:
+    with stage.desk.store.reader() as reader:
+        return verify_chains(reader).ok
+
+
 async def _restore(stage: Stage) -> None:
     tampering.copy_store(stage.folder.backup, stage.folder.store)
     stage.folder.backup.unlink()
     await stage.tell(
-        "The file is put back from the copy. (Whoever rewrites all records after it as well, with "
-        "the stored head and state, is found out only by a head that was kept elsewhere.)"
+        "The file is put back from the copy. (The checkpoint had been signed by then, with the key "
+        "of `mcpuppet audit init`. Whoever steals that key too is found out only by checkpoints "
+        "that were kept elsewhere: `copy_to` in the settings.)"
     )

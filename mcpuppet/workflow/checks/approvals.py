@@ -53,6 +53,14 @@ UNBOUND_APPROVAL = Code(
     "the approval is asked for before the call was attempted, it holds for any values of them.",
     help="bind the values under `binds` and fix the arguments: `args: {x: {equals: inputs.x}}`",
 )
+ELICIT_ALONE = Code(
+    "WF525",
+    "elicit-decides-alone",
+    "warning",
+    about="One yes decides, and it may come through the agent's own client (`elicit`), which "
+    "proves that the client said yes and not which human did, or whether one did.",
+    help="set `quorum: 2`, so that a person with a token has to agree as well, or drop `elicit`",
+)
 
 _GRANTS = frozenset({"approved", "bypassed"})
 
@@ -155,6 +163,18 @@ def self_approval(subject: Subject) -> Iterator[Finding]:
                 subject.document.key_place(("steps", name, "approval", "separation")),
                 f"who starts a run may approve {name!r} in it",
                 SELF_APPROVAL.help,
+            )
+
+
+def elicit_alone(subject: Subject) -> Iterator[Finding]:
+    """WF525: an approval that the agent's own client could give by itself."""
+    for name, step in subject.definition.steps.items():
+        if step.elicit and step.approval is not None and step.approval.quorum == 1:
+            yield Finding(
+                ELICIT_ALONE,
+                subject.document.key_place(("steps", name, "elicit")),
+                f"the agent's own client may give {name!r}, and nobody else is needed",
+                ELICIT_ALONE.help,
             )
 
 

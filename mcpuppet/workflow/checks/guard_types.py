@@ -34,7 +34,7 @@ GUARD_TYPE = Code(
 )
 
 _BOOL, _NUMBER, _STRING = kinds("bool"), kinds("number"), kinds("string")
-_TRUTHS = frozenset({"when", "success", "until", "check", "unless"})
+_TRUTHS = frozenset({"when", "success", "until", "check", "unless", "happened"})
 _ORDERED = ("number", "string", "timestamp", "duration")
 _RESULTS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "+": {
@@ -112,6 +112,8 @@ def _in_step(
 ) -> Mapping[str, ValueType]:
     if written.step is None or "result" not in written.variables:
         return variables
+    if "on_unknown" in written.path:  # it is the result of another tool
+        return variables
     returns = definition.steps[written.step].returns or {}
     return {**variables, "result": of_schema(_object(returns))}
 
@@ -126,7 +128,7 @@ class _Problem:
 def _problems(written: Written, variables: Mapping[str, ValueType]) -> list[_Problem]:
     inference = _Inference(variables)
     node = written.expression.ast
-    if written.key in _TRUTHS:
+    if written.key in _TRUTHS and written.path[-2] != "args":  # an argument may have any name
         inference.expect(node, _BOOL)
     elif written.key == "sum":
         inference.expect(node, _NUMBER)

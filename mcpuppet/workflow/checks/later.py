@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcpuppet.workflow.checks.subject import Subject, event_names
-from mcpuppet.workflow.definition import Step
 from mcpuppet.workflow.findings import NOT_SUPPORTED, Finding
 from mcpuppet.workflow.yaml_reader import Path
 
@@ -32,22 +31,3 @@ def not_supported_yet(subject: Subject) -> Iterator[Finding]:
 def _found(subject: Subject) -> Iterator[tuple[Path, str]]:
     if subject.definition.tests is not None:
         yield ("tests",), "`tests`"
-    for name, step in subject.definition.steps.items():
-        for path, what in _of_step(step):
-            yield ("steps", name, *path), what
-
-
-def _of_step(step: Step) -> Iterator[tuple[Path, str]]:
-    for key in ("redact", "elicit"):
-        if getattr(step, key):
-            yield (key,), f"`{key}`"
-    if step.on_unknown in ("retry_with_key", "reconcile"):
-        yield ("on_unknown",), f"`on_unknown: {step.on_unknown}`"
-    if step.approval is None:
-        return
-    if step.approval.on_timeout == "escalate":
-        yield ("approval", "on_timeout"), "`on_timeout: escalate`"
-    if step.approval.escalate_to is not None:
-        yield ("approval", "escalate_to"), "`escalate_to`"
-    if step.approval.bypass is not None and step.approval.bypass.review_within is not None:
-        yield ("approval", "bypass", "review_within"), "`review_within`"

@@ -227,7 +227,7 @@ def retry_after_timeout(subject: Subject) -> Iterator[Finding]:
     for name, step in subject.definition.steps.items():
         if step.retry is None or "timeout" not in step.retry.on:
             continue
-        if step.on_unknown not in ("retry", "retry_with_key"):
+        if step.unknown_word not in ("retry", "retry_with_key"):
             index = step.retry.on.index("timeout")
             yield Finding(
                 RETRY_AFTER_TIMEOUT,

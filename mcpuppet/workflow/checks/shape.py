@@ -9,6 +9,7 @@ from mcpuppet.workflow.definition import (
     PROPERTY_KINDS,
     Property,
     RulesDefinition,
+    SettleUnknown,
     Step,
 )
 from mcpuppet.workflow.findings import DUPLICATE_KEY, MISSING_KEY, WRONG_TYPE, Finding
@@ -82,6 +83,32 @@ def keys_of_the_other_kind(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def ways_to_settle_unknown(subject: Subject) -> Iterator[Finding]:
+    """WF105: `on_unknown` as a mapping says one thing; WF104: the key's argument is nobody's."""
+    for name, step in subject.definition.steps.items():
+        one = step.on_unknown
+        path: Path = ("steps", name, "on_unknown")
+        if isinstance(one, SettleUnknown) and (one.retry_with_key is None) == (
+            one.reconcile is None
+        ):
+            yield Finding(
+                MISSING_KEY,
+                subject.document.key_place(path),
+                f"`on_unknown` of step {name!r} has "
+                f"{'neither' if one.reconcile is None else 'both'} of `retry_with_key` and "
+                "`reconcile`",
+                "exactly one of: retry_with_key, reconcile",
+            )
+        elif step.key_argument is not None and step.key_argument in (step.args or {}):
+            yield Finding(
+                WRONG_TYPE,
+                subject.document.key_place(("steps", name, "args", step.key_argument)),
+                f"the argument {step.key_argument!r} is filled in by the gateway: "
+                "no client may give it",
+                "leave it out of `args`",
+            )
+
+
 def _misplaced(step: Step) -> Iterator[Path]:
     is_tool = step.approval is None
     for key in ("elicit",) if is_tool else _TOOL_ONLY:
@@ -93,9 +120,16 @@ def _misplaced(step: Step) -> Iterator[Path]:
 
 
 def incomplete_approval(subject: Subject) -> Iterator[Finding]:
-    """WF105: `on_timeout: escalate` says to whom."""
+    """WF105: `on_timeout: escalate` says to whom, and `escalate_to` goes with it."""
     for name, step in subject.definition.steps.items():
         approval = step.approval
+        if approval and approval.on_timeout != "escalate" and approval.escalate_to is not None:
+            yield Finding(
+                MISSING_KEY,
+                subject.document.key_place(("steps", name, "approval", "escalate_to")),
+                f"step {name!r} says to whom it escalates, and never does",
+                "add `on_timeout: escalate`",
+            )
         if approval and approval.on_timeout == "escalate" and approval.escalate_to is None:
             yield Finding(
                 MISSING_KEY,

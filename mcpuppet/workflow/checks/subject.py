@@ -25,6 +25,7 @@ from mcpuppet.workflow.definition import (
     Definition,
     Equals,
     Policy,
+    Reconcile,
     Step,
     WorkflowDefinition,
 )
@@ -141,6 +142,8 @@ class Written:
 
 _BEFORE = ("inputs", "steps")
 _AFTER = ("result", "inputs", "steps")
+_READ_FOR = ("args", "inputs", "steps")
+_READ = ("result", "args", "inputs", "steps")
 _CALL = ("args", "inputs", "user", "facts", "now")
 _FACT_KEY = ("args",)
 
@@ -177,6 +180,8 @@ def _of_step(step: Step) -> Iterator[tuple[Path, Expression, tuple[str, ...]]]:
     if step.repeat is not None:
         yield ("repeat", "until"), step.repeat.until, _AFTER
     yield from _equals(("args",), step.args)
+    if step.reconcile is not None:
+        yield from _of_reconcile(step.reconcile)
     if step.compensate is not None:
         yield from _equals(("compensate", "args"), step.compensate.args)
     if step.approval is None:
@@ -185,6 +190,15 @@ def _of_step(step: Step) -> Iterator[tuple[Path, Expression, tuple[str, ...]]]:
         yield ("approval", "binds", index), value, _BEFORE
     if step.approval.bypass is not None and step.approval.bypass.when is not None:
         yield ("approval", "bypass", "when"), step.approval.bypass.when, _BEFORE
+
+
+def _of_reconcile(one: Reconcile) -> Iterator[tuple[Path, Expression, tuple[str, ...]]]:
+    path: Path = ("on_unknown", "reconcile")
+    for name, expression in one.args.items():
+        yield (*path, "args", name), expression, _READ_FOR
+    yield (*path, "happened"), one.happened, _READ
+    if one.result is not None:
+        yield (*path, "result"), one.result, _READ
 
 
 def _equals(

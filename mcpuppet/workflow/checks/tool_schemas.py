@@ -63,11 +63,19 @@ def _never_carried(
     required = schema.get("required")
     if one.is_open or not isinstance(required, list):
         return
+    filled_in = None if one.given else subject.definition.steps[one.step].key_argument
     for name in required:
-        if name not in (one.rules or ()):
-            message = f"tool {one.tool!r} requires the argument {name!r}, and `args` refuses it"
-            help = f"add {name!r} to `args`, or set `args_open: true`"
-            yield Finding(ARGUMENT_TYPE, subject.document.key_place(one.path), message, help)
+        if name in (one.rules or ()) or name == filled_in:
+            continue
+        message = f"tool {one.tool!r} requires the argument {name!r}, and `args` "
+        message += "does not give it" if one.given else "refuses it"
+        help = f"add {name!r} to `args`" + ("" if one.given else ", or set `args_open: true`")
+        yield Finding(ARGUMENT_TYPE, _place_of(subject, one), message, help)
+
+
+def _place_of(subject: Subject, one: Arguments) -> Place:
+    """Where the arguments are laid down; without a key for them, where the call is."""
+    return subject.document.key_place(one.path if one.rules or not one.given else one.path[:-1])
 
 
 def _argument_conflict(
@@ -82,7 +90,8 @@ def _argument_conflict(
         refused = refused_values(ours, theirs)
         problem = f"does not take {value_words(refused)}" if refused else None
     if problem is not None:
-        path = (*one.path, name, *(("equals",) if isinstance(rule, Equals) else ()))
+        is_nested = isinstance(rule, Equals) and not one.given
+        path = (*one.path, name, *(("equals",) if is_nested else ()))
         message = f"argument {name!r}: tool {one.tool!r} {problem}"
         yield Finding(ARGUMENT_TYPE, subject.document.place(path), message, ARGUMENT_TYPE.help)
 
@@ -199,6 +208,9 @@ def _source_of(
     match keys:
         case ["steps", name, "result", _, *_] if name in steps:
             return steps[name].tool or (), 3
+        case ["result", _, *_] if "on_unknown" in written.path and written.step is not None:
+            read = steps[written.step].reconcile
+            return [] if read is None else [read.tool], 1
         case ["result", _, *_] if written.step is not None:
             return steps[written.step].tool or (), 1
         case ["result", _, *_] if written.path[0] == "facts":

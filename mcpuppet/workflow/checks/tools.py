@@ -19,7 +19,7 @@ from mcpuppet.workflow.checks.subject import (
     expressions,
     suggest,
 )
-from mcpuppet.workflow.definition import ArgumentRule, Policy, RulesDefinition
+from mcpuppet.workflow.definition import ArgumentRule, Equals, Policy, RulesDefinition
 from mcpuppet.workflow.findings import Code, Finding, Place
 from mcpuppet.workflow.schema_view import whole
 from mcpuppet.workflow.yaml_reader import Path
@@ -53,6 +53,8 @@ class Arguments:
     rules: Mapping[str, ArgumentRule] | None
     is_open: bool
     step: str
+    given: bool = False
+    """Whether the gateway makes the call itself: nobody gives another argument."""
 
 
 def unknown_tool(subject: Subject) -> Iterator[Finding]:
@@ -80,8 +82,13 @@ def unknown_argument(subject: Subject) -> Iterator[Finding]:
             place = subject.document.place(("policies", index, "same", at))
             yield from _unknown_argument(subject, _called_tools(subject, policy), name, place)
     for written in expressions(subject.definition):
-        if written.step is None:
+        if written.step is None or "on_unknown" in written.path:
             yield from _unknown_reads(subject, written)
+    for step_name, step in subject.definition.steps.items():
+        if step.key_argument is not None:
+            path: Path = ("steps", step_name, "on_unknown", "retry_with_key", "arg")
+            place = subject.document.place(path)
+            yield from _unknown_argument(subject, step.tool or (), step.key_argument, place)
 
 
 def _unknown_argument(
@@ -112,6 +119,8 @@ def _tools_at(subject: Subject, path: Path) -> list[str]:
             return _called_tools(subject, subject.definition.policies[index])
         case ("facts", str(name), *_):
             return matching_tools(subject, subject.definition.facts[name].from_ or "")
+        case ("steps", str(name), *_):
+            return list(subject.definition.steps[name].tool or ())
         case _:
             return []
 
@@ -165,6 +174,8 @@ def tools_of_steps(subject: Subject) -> Iterator[tuple[Path, str]]:
             yield ("steps", name, "tool", index), tool
         if step.compensate is not None:
             yield ("steps", name, "compensate", "tool"), step.compensate.tool
+        if step.reconcile is not None:
+            yield ("steps", name, "on_unknown", "reconcile", "tool"), step.reconcile.tool
 
 
 def _dotted(path: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -182,6 +193,11 @@ def laid_down(subject: Subject) -> Iterator[Arguments]:
         if undo is not None:
             path: Path = ("steps", name, "compensate", "args")
             yield Arguments(path, undo.tool, undo.args, undo.args_open, name)
+        read = step.reconcile
+        if read is not None:
+            given = {key: Equals(equals=one) for key, one in read.args.items()}
+            path = ("steps", name, "on_unknown", "reconcile", "args")
+            yield Arguments(path, read.tool, given, False, name, given=True)
 
 
 def arguments_of(subject: Subject, tool: str) -> Mapping[str, Any] | None:

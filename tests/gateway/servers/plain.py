@@ -15,8 +15,9 @@ from typing import Any
 from wire import answer, send, serve, text, tool
 
 JOURNAL = Path(sys.argv[1])
-NAMES = ["echo", "environment", "meta", "progress", "slow", "die", "linger", "grow"]
+NAMES = ["echo", "environment", "meta", "progress", "slow", "die", "linger", "grow", "catch_up"]
 tools = [tool(name) for name in NAMES]
+unanswered: list[dict[str, Any]] = []
 
 
 def note(**facts: Any) -> None:
@@ -52,7 +53,12 @@ def call(message: dict[str, Any]) -> None:
             report_progress(params)
             answer(message, text("done"))
         case "slow":
+            unanswered.append(message)
             note(called=message["id"])
+        case "catch_up":
+            for one in unanswered:
+                answer(one, text("here it is"))
+            answer(message, text("done"))
         case "die":
             note(called=message["id"])
             sys.stderr.write("the disk is on fire\n")

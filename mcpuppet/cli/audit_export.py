@@ -1,0 +1,125 @@
+"""`mcpuppet audit export`: the audit trail for verifiers, spreadsheets and other systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from mcpuppet.cli.options import DEFAULT_CONFIG, ConfigOption
+from mcpuppet.cli.output import counted, say
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mcpuppet.audit.reader import SessionReader
+
+
+class Format(StrEnum):
+    """What the trail can be written as."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    OCSF = "ocsf"
+    CEF = "cef"
+    CLOUDEVENTS = "cloudevents"
+    AAT = "aat"
+
+
+def export(
+    session: Annotated[
+        str | None, typer.Argument(help="Only this session; without it, all of them.")
+    ] = None,
+    form: Annotated[
+        Format,
+        typer.Option("--format", "-f", help="jsonl can be verified; the others are for reading."),
+    ] = Format.JSONL,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Nothing before: 2026-01-31, or 30d (ago).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Nothing from this moment on.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file that is not there yet.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write the audit trail: whole, to be verified elsewhere, or in a form that others read.
+
+    jsonl is the whole log with its last checkpoint, for `mcpuppet audit verify FILE --key KEY` and
+    for verifiers that others write; what belongs to one session is what `mcpuppet audit bundle`
+    writes. csv, ocsf (1.8.0), cef, cloudevents (1.0) and aat hold one record a line.
+
+    Exit codes: 0 written; 2 there is no such session or store, or the file cannot be written.
+    """
+    if form is Format.JSONL and (session, since, until) != (None, None, None):
+        raise typer.BadParameter(
+            "jsonl is the whole log; `mcpuppet audit bundle SESSION` writes one session"
+        )
+    # The store costs imports that --help should not pay.
+    from mcpuppet.app import utc_now  # noqa: PLC0415
+    from mcpuppet.audit.log import latest_checkpoint, write_export  # noqa: PLC0415
+    from mcpuppet.cli.config import read_settings  # noqa: PLC0415
+    from mcpuppet.cli.moments import moment  # noqa: PLC0415
+    from mcpuppet.store.sqlite_reader import open_view  # noqa: PLC0415
+
+    now, settings = utc_now(), read_settings(config)
+    span = tuple(None if one is None else moment(one, now) for one in (since, until))
+    # Read before the store is: a checkpoint of more than the view shows would look like a cut.
+    note = latest_checkpoint(settings.audit) if form is Format.JSONL else None
+    with open_view(settings.store) as reader, _opened(output) as out:
+        if form is Format.JSONL:
+            count = write_export(reader, note, out)
+        else:
+            count = _translated(reader, form, session, span, out)
+    where = "" if output is None else f" to {output}"
+    say(f"{counted(count, 'record')} written{where}")
+
+
+def _translated(
+    reader: SessionReader,
+    form: Format,
+    session: str | None,
+    span: tuple[datetime | None, ...],
+    out: TextIO,
+) -> int:
+    from mcpuppet.audit.exports import FORMATS, Entry, entries  # noqa: PLC0415
+    from mcpuppet.errors import UnknownSessionError  # noqa: PLC0415
+
+    if session is not None and reader.head(session) is None:
+        raise UnknownSessionError(session)
+    count = 0
+
+    def counted_entries() -> Iterator[Entry]:
+        nonlocal count
+        wanted = list(reader.session_ids()) if session is None else [session]
+        for entry in entries(reader, wanted, *span):
+            count += 1
+            yield entry
+
+    for line in FORMATS[form.value](counted_entries()):
+        out.write(line + "\n")
+    return count
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    """The new file, or stdout; a file that could not be written whole is not left behind."""
+    if path is None:
+        yield typer.get_text_stream("stdout", encoding="utf-8", errors="replace")
+        return
+    from mcpuppet.errors import InvalidInputError  # noqa: PLC0415
+
+    try:
+        file = path.open("x", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
