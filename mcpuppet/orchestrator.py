@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 
 from mcpuppet.audit.fates import Fate, fates
+from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.audit.provenance import first_seen
 from mcpuppet.audit.redaction import vault_of
@@ -93,7 +94,8 @@ class Orchestrator:
             of_tool=partial(sensitive_places, servers),
         )
         self.people = People(self.ledger, store, settings)
-        self.audit_monitor = AuditMonitor(store.reader)
+        audit_log = AuditLog(store.reader, settings.audit)
+        self.audit_monitor = AuditMonitor(store.reader, audit_log.kept)
         self.judge = Judge(settings, library, servers, node_id)
         self.reconciler = Reconciler(self.ledger, store, servers, node_id, new_id)
         self._flights: dict[str, Flight] = {}

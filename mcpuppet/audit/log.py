@@ -67,7 +67,10 @@ class AuditLog:
     """
 
     def __init__(
-        self, open_reader: OpenReader, settings: AuditSettings, report: Callable[[str], None]
+        self,
+        open_reader: OpenReader,
+        settings: AuditSettings,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.directory = settings.directory
