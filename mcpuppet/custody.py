@@ -8,14 +8,16 @@ administration log is never pruned, and says who did what.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
 from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.pruning import Remains
-from mcpuppet.errors import InvalidInputError, NotAuthorisedError
+from mcpuppet.audit.record import Record, open_record
+from mcpuppet.errors import AuditError, InvalidInputError, NotAuthorisedError
 from mcpuppet.ledger import Ledger
 from mcpuppet.people import ADMIN, Person
 from mcpuppet.session.admin_events import RecordsPruned, SigningKeyCreated
@@ -87,7 +89,15 @@ class Custody:
         """The sessions whose last record is older than `before`, and that wait for nothing."""
         rows = await self._store.sessions(limit=_EVERY)
         old = [one for one in rows if one.updated_at < before and one.status != "pruned"]
-        return [one for one in old if one.due is None and await self._has_ended(one.session_id)]
+        done = [one for one in old if one.due is None and await self._has_ended(one.session_id)]
+        return await asyncio.to_thread(self._last_recorded_before, done, before)
+
+    def _last_recorded_before(
+        self, rows: Sequence[SessionRow], before: datetime
+    ) -> list[SessionRow]:
+        """Those whose last record says so too: the list of sessions is in nobody's log."""
+        with self._store.reader() as reader:
+            return [one for one in rows if _is_older(reader.records(one.session_id), before)]
 
     async def _has_ended(self, session_id: str) -> bool:
         stored = await self._store.load(session_id)
@@ -125,6 +135,15 @@ class Custody:
     def _remains(self, session_ids: Sequence[str]) -> list[Remains]:
         with self._store.reader() as reader:
             return [Remains.of(one, reader.records(one)) for one in session_ids]
+
+
+def _is_older(records: Iterable[Record], before: datetime) -> bool:
+    """Whether the last of these records is; of one that cannot be read nobody knows."""
+    last = next(iter(deque(records, maxlen=1)), None)
+    try:
+        return last is not None and open_record(last.body).at < before
+    except AuditError:
+        return False
 
 
 def _require_admin(person: Person | None, to_do: str) -> None:

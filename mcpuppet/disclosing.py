@@ -8,9 +8,12 @@ and the session's state is the fold of what is left.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from mcpuppet.audit.commitments import canonical, spelled
 from mcpuppet.audit.reader import Disclosure
+from mcpuppet.audit.redaction import is_telling, leaves
 from mcpuppet.custody import AUDITOR
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError, UnknownSessionError
 from mcpuppet.ledger import Ledger
@@ -42,6 +45,17 @@ class Disclosing:
             return list(known)
         found = [_named(known, one.strip().lower()) for one in commitments]
         return list({one.commitment: one for one in found}.values())
+
+    async def to_erase(
+        self, session_id: str, commitments: Sequence[str] | None
+    ) -> list[Disclosure]:
+        """As `named`, with every other value that holds one of them, or a part of it.
+
+        A name that was erased would otherwise still stand in an object, or in a text.
+        """
+        found = await self.named(session_id, commitments)
+        known = await self._store.disclosures(session_id)
+        return [*found, *(one for one in known if one not in found and _holds_any(one, found))]
 
     async def disclose(
         self, session_id: str, commitments: Sequence[str] | None, by: Person, reason: str
@@ -100,6 +114,33 @@ def _named(known: Sequence[Disclosure], wanted: str) -> Disclosure:
     if len(found) > 1:
         raise InvalidInputError(f"{len(found)} commitments begin with {wanted}: give more digits")
     return found[0]
+
+
+def _holds_any(one: Disclosure, erased: Sequence[Disclosure]) -> bool:
+    """Whether something of what is to be erased stands in a value as well."""
+    texts = tuple(_texts(one.value))
+    parts = (part for each in erased for part in leaves(each.value) if is_telling(part))
+    for part in parts:
+        if isinstance(part, str):
+            spellings = {spelled(part, kind) for kind in ("", "j", "u")}
+            if any(spelling in text for text in texts for spelling in spellings):
+                return True
+        elif canonical(part) in texts:
+            return True
+    return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts and numbers in a value, and the names of its fields."""
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Mapping):
+            pending += (*one, *one.values())
+        elif isinstance(one, list):
+            pending += one
+        else:
+            yield one if isinstance(one, str) else canonical(one)
 
 
 def _require_reason(reason: str, what: str) -> None:

@@ -66,6 +66,11 @@ def edit_request(
             "any more: it cannot be edited"
         )
     call, digest = edited
+    if call.secret:
+        raise InvalidInputError(
+            "the arguments hold what looks like a secret, which is shown to nobody and never kept: "
+            "such a call cannot be approved"
+        )
     policies: Mapping[str, Any] = {}
     show: tuple[Mapping[str, Any], ...] = ()
     if isinstance(request, AskState):

@@ -8,6 +8,7 @@ answer, and whatever cannot be written down is not done.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,11 @@ from mcpuppet.audit.fates import Fate, fates
 from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.audit.provenance import first_seen
-from mcpuppet.audit.redaction import vault_of
+from mcpuppet.audit.redaction import has_marks, vault_of
 from mcpuppet.errors import (
     DownstreamUnavailableError,
     InvalidInputError,
+    MCPuppetError,
     NotAuthorisedError,
     StoreError,
     UnknownSessionError,
@@ -38,7 +40,7 @@ from mcpuppet.repeats import KEY, Repeated, client_key, without_key
 from mcpuppet.ruling import DefinitionNeeded, Judge, Known, ProvenanceNeeded, Request, Ruling
 from mcpuppet.secret_text import Scrubber, secrets_of
 from mcpuppet.session import events as e
-from mcpuppet.session.call import Principal, argument_fault
+from mcpuppet.session.call import Principal, argument_fault, canonical_json
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import Allowed, Denied
 from mcpuppet.session.fate import waiting_calls
@@ -221,12 +223,21 @@ class Orchestrator:
         return await run_headless(self, inputs, template, session_id, data, who.principal)
 
     async def sweep(self, limit: int = 100) -> int:
-        """Write down what time has brought about in sessions nobody looks at; how many changed."""
+        """Write down what time has brought about in sessions nobody looks at; how many changed.
+
+        A session that cannot be changed keeps no other from it; the first such error is raised.
+        """
         await self.servers.screen_again()
         due = await self.store.due_sessions(self.ledger.source().now, limit)
+        failures: list[MCPuppetError] = []
         for session_id in due:
-            _, progress = await self.ledger.change(session_id, _nothing_more)
-            await self.reconciler.sweep(progress)
+            try:
+                _, progress = await self.ledger.change(session_id, _nothing_more)
+                await self.reconciler.sweep(progress)
+            except MCPuppetError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return len(due)
 
     # --- one call -------------------------------------------------------------------------------
@@ -321,7 +332,9 @@ class Orchestrator:
         legal = legal_now(after, request.who)
         told = None if flight is None else flight.answer
         if told is None:
-            told = _recorded_answer(session_id, repeat, await self._fate(session_id, repeat.of))
+            fate = await self._fate(session_id, repeat.of)
+            told = _recorded_answer(session_id, repeat, fate)
+            told = replace(told, note=_made_otherwise(repeat, fate))
         return replace(
             told,
             call_id=request.call_id,
@@ -489,6 +502,18 @@ def _recorded_answer(session_id: str, repeat: Repeated, fate: Fate) -> CallAnswe
         run_status="",
         happened=fate.happened,
     )
+
+
+def _made_otherwise(repeat: Repeated, fate: Fate) -> str:
+    """That a person had changed the call, where the client asks again for what it first asked."""
+    call, asked = fate.started, repeat.call
+    if call is None or call.arguments is None:
+        return ""
+    pairs = ((fate.asked, asked.on_record), (call.arguments, asked.arguments))
+    if any(canonical_json(one) == canonical_json(other) for one, other in pairs):
+        return ""
+    made = "" if has_marks(call.arguments) else f": {json.dumps(call.arguments, default=dict)}"
+    return f"A person had changed the arguments of that call: it was made with others{made}."
 
 
 def _retry_due(

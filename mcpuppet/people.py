@@ -31,7 +31,7 @@ from mcpuppet.ledger import Ledger
 from mcpuppet.session.admin_events import ADMINISTRATION, DecisionRefused
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.deciding import Proof
-from mcpuppet.session.state import AskState
+from mcpuppet.session.state import AskState, OpenCall, RunState
 from mcpuppet.settings import Settings
 from mcpuppet.store.protocol import Store
 from mcpuppet.users import ADMIN, TOKEN_PREFIX, USER_OF, Person, Users, token_hash
@@ -44,7 +44,7 @@ from mcpuppet.views import (
     session_view,
     without_votes_of,
 )
-from mcpuppet.workflow.marking import PENDING
+from mcpuppet.workflow.marking import PENDING, RUNNING
 
 __all__ = ["ADMIN", "TOKEN_PREFIX", "People", "Person", "token_hash"]
 
@@ -385,7 +385,8 @@ class People:
     ) -> SessionView:
         """Settle a held call (`call_…`), or a step that a guard holds (by its id).
 
-        `happened` says that the call took effect, or that the guard is to be read as true.
+        `happened` says that the call took effect, or that the guard is to be read as true; that is
+        refused of a call that its workflow has made again meanwhile.
         """
 
         def change(progress: Progress, who: Person) -> None:
@@ -393,6 +394,8 @@ class People:
             run = progress.run
             held = {} if run is None else dict(run.held)
             call = progress.state.calls.get(target)
+            if happened and call is not None and call.unknown:
+                _check_not_made_again(run, call)
             if (call is not None and call.unknown) or target in {
                 hold.call_id for hold in held.values()
             }:
@@ -435,6 +438,18 @@ class People:
         if not void:
             return view
         return replace(view, approvals=tuple(without_votes_of(one, void) for one in view.approvals))
+
+
+def _check_not_made_again(run: RunState | None, call: OpenCall) -> None:
+    """Raise InvalidInputError where a word on this call would not keep its step from being done."""
+    if run is None or call.step is None or call.step in run.held or call.run_id != run.run_id:
+        return
+    if call.purpose == "step" and run.step_status(call.step) in (PENDING, RUNNING):
+        raise InvalidInputError(
+            f"step {call.step} does not wait for {call.call_id} to be settled: its workflow makes "
+            "the call again where the outcome is unknown (`on_unknown`). If nothing more is to be "
+            "called, end the run with `mcpuppet cancel`"
+        )
 
 
 def _no_approval(approval_id: str) -> str:

@@ -73,7 +73,11 @@ class Repeats:
             )
         if isinstance(found, RecentCall):
             return found.call_id, "replayed"
-        return None if found.unknown else self._being_made(found)
+        if not found.unknown:
+            return self._being_made(found)
+        run = state.active_run
+        may_be_another_attempt = run is not None and run.run_id == found.run_id
+        return None if may_be_another_attempt else (found.call_id, "replayed")
 
     def by_request(
         self, state: SessionState, decision: Decision, request: str, now: datetime

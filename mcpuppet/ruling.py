@@ -13,7 +13,7 @@ from typing import Any
 
 from mcpuppet.errors import UnknownSessionError
 from mcpuppet.library import Library
-from mcpuppet.repeats import Repeat, Repeated, Repeats
+from mcpuppet.repeats import KEY, Repeat, Repeated, Repeats
 from mcpuppet.session import events as e
 from mcpuppet.session.admin_events import ADMINISTRATION
 from mcpuppet.session.asked import (
@@ -48,6 +48,11 @@ from mcpuppet.settings import Settings
 from mcpuppet.tool_servers import ToolDefinition, ToolServers
 from mcpuppet.views import legal_now
 from mcpuppet.workflow.compiled import CompiledRules, CompiledWorkflow
+
+_NOT_SHOWN = (
+    "the arguments hold what looks like a secret, or a mark such as [secret:...] for one: people "
+    "cannot be shown what they would approve"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ class Judge:
         if definition is None:
             return DefinitionNeeded(tool)
         decision = _held_to_schema(decision, definition, _filled_in(workflow, decision, call))
-        decision = _held_to_size(decision, call)
+        decision = _held_to_what_is_shown(decision, call)
         if isinstance(decision, AskNeeded):
             shown = shown_values(decision, call)
             if known.seen is None or any(path not in known.seen for path, _ in shown):
@@ -316,6 +321,9 @@ def _fault(progress: Progress, request: Request) -> Denied | None:
     fault = argument_fault(request.arguments)
     if fault is not None:
         return Denied("arguments", fault)
+    if request.key is not None and not progress.recorder.keeps(request.key):
+        words = f"{KEY} looks like a secret, which is not recorded: take a random one, like a UUID"
+        return Denied("idempotency_key", words)
     return Denied("idempotency_key", request.key_fault) if request.key_fault else None
 
 
@@ -327,10 +335,12 @@ def _filled_in(workflow: CompiledWorkflow | None, decision: Decision, call: Call
     return call if name is None else replace(call, arguments={**call.arguments, name: "0" * 64})
 
 
-def _held_to_size(decision: Decision, call: Call) -> Decision:
+def _held_to_what_is_shown(decision: Decision, call: Call) -> Decision:
     """The decision, unless people would have to approve more than they can be shown."""
     if not isinstance(decision, (ApprovalNeeded, AskNeeded)):
         return decision
+    if call.secret:  # its digest, too, is that of every call with another secret in this place
+        return Denied("arguments", _NOT_SHOWN, decision.step)
     size = len(canonical_json(call.arguments))
     if size <= MAX_SHOWN_BYTES:
         return decision

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mcpuppet.attempts import Attempts
+from mcpuppet.audit.record import open_record
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError, StoreError
 from mcpuppet.ledger import MOST_CONFLICTS, Ledger
+from mcpuppet.plain_text import spelled
 from mcpuppet.session.admin_events import (
     ADMINISTRATION,
     AdminEvent,
@@ -26,7 +29,7 @@ from mcpuppet.session.admin_events import (
 )
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.state import BY_TIME
-from mcpuppet.settings import Settings
+from mcpuppet.settings import AGENT, Settings
 from mcpuppet.store.protocol import Store, User
 
 TOKEN_PREFIX = "mcpp_"  # noqa: S105 - a mark for secret scanners, not a secret
@@ -36,8 +39,11 @@ USER_OF = "user of "
 """What the name of somebody begins with who answered in a principal's own client."""
 _NAME_LENGTH = 64
 _CREDENTIAL_LENGTH = 12
-_NO_PERSON = (BY_TIME, "first use")
+_ADOPTED = "was in the store before it had an administration log"
+_NO_PERSON = (BY_TIME, "first use", ADMINISTRATION)
 """Names that records use for what nobody did."""
+_LOOKING_ALIKE = frozenset({"ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LATIN"})
+"""Scripts with letters that look like those of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +136,11 @@ class Users:
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
 
         def decide(users: Sequence[User], now: datetime) -> Change:
-            _check_name(name, self._settings)
+            _check_name(name, users, self._settings)
             _check_roles(roles)
             if users:
                 _require_admin(users, by, "add people")
             held = roles if users else tuple(dict.fromkeys((*roles, ADMIN)))
-            if any(one.name == name for one in users):
-                raise InvalidInputError(f"there is a user {name!r} already")
             user = User(name, held, token_hash(token), False, now)
             hashed = user.token_hash.hex()
             return UserAdded(name, held, hashed, _name(by), _credential(by)), user
@@ -231,6 +235,8 @@ class Users:
                 return None
             event, user = decide(users, progress.source.now)
             progress.open_session(ADMINISTRATION, self._settings.hash)
+            for one in _adopted(users, event) if users and not self._tells_of_people() else ():
+                progress.emit(one)
             progress.emit(event)
             return user
 
@@ -243,6 +249,32 @@ class Users:
     def _known(self) -> Mapping[str, tuple[object, ...]]:
         with self._store.reader() as reader:
             return {one.name: (one.roles, one.credential, one.disabled) for one in reader.users()}
+
+    def _tells_of_people(self) -> bool:
+        """Whether the administration log says of anybody how they came to be in the store."""
+        with self._store.reader() as reader:
+            bodies = (record.body for record in reader.records(ADMINISTRATION))
+            return any(open_record(one).kind == UserAdded.__name__ for one in bodies)
+
+
+def _adopted(users: Sequence[User], event: AdminEvent) -> Iterator[AdminEvent]:
+    """What the log has to tell before its first change of people, in a store older than the log.
+
+    It happens once, by an admin: a log that tells of anybody tells of all, or the store was changed
+    behind its back.
+    """
+    by = next((one for one in users if one.name == getattr(event, "by", None)), None)
+    if by is None or ADMIN not in by.roles:
+        raise InvalidInputError(
+            "this store is older than its administration log: an admin has to make the first "
+            f"change of people, with which all are recorded; {ADMIN}s may rotate their own token"
+        )
+    credential = by.token_hash.hex()[:_CREDENTIAL_LENGTH]
+    for one in (by, *(one for one in users if one is not by)):
+        who, hashed = None if one is by else by.name, one.token_hash.hex()
+        yield UserAdded(one.name, one.roles, hashed, who, credential, _ADOPTED)
+        if one.disabled:
+            yield UserDisabled(one.name, by.name, f"{_ADOPTED}, disabled", credential)
 
 
 def _as_known(user: User) -> tuple[object, ...]:
@@ -257,13 +289,45 @@ def _credential(by: Person | None) -> str:
     return "" if by is None else by.credential
 
 
-def _check_name(name: str, settings: Settings) -> None:
-    if not name.isprintable() or not 0 < len(name) <= _NAME_LENGTH or name != name.strip():
+def _check_name(name: str, users: Sequence[User], settings: Settings) -> None:
+    """Refuse a name that could be taken for another one in the audit trail."""
+    is_drawn = name.isprintable() and spelled(name) == name and not any(map(_is_modifier, name))
+    if not is_drawn or not 0 < len(name) <= _NAME_LENGTH or name != name.strip():
         raise InvalidInputError(f"a user's name has 1 to {_NAME_LENGTH} printable characters")
-    if name in settings.principals:
-        raise InvalidInputError(f"{name!r} is the name of a principal in the settings")
-    if name in _NO_PERSON or name.startswith(USER_OF):
+    if name.startswith(TOKEN_PREFIX):
+        raise InvalidInputError("that is a token: the name of a person is shown to everybody")
+    if len(scripts := _scripts(name)) > 1:
+        found = " and ".join(sorted(one.title() for one in scripts))
+        raise InvalidInputError(f"{name!r} mixes letters of {found}, which look alike")
+    looks = _looks(name)
+    if looks in map(_looks, (AGENT, *settings.principals)):
+        raise InvalidInputError(f"{name!r} is, or reads like, the name of a principal")
+    if looks in _NO_PERSON or looks.startswith(USER_OF):
         raise InvalidInputError(f"{name!r} would not read as a person's name in the audit trail")
+    alike = next((one.name for one in users if _looks(one.name) == looks), None)
+    if alike == name:
+        raise InvalidInputError(f"there is a user {name!r} already")
+    if alike is not None:
+        raise InvalidInputError(f"{name!r} reads like {alike!r}, who is a user already")
+
+
+def _looks(name: str) -> str:
+    """The same for names that read alike: without case, widths, styles and doubled spaces."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def _is_modifier(character: str) -> bool:
+    """Whether a character is drawn as nothing, though it counts as a mark."""
+    return character == "\u034f" or unicodedata.name(character, "").startswith(
+        ("VARIATION SELECTOR", "MONGOLIAN FREE VARIATION SELECTOR", "KHMER VOWEL INHERENT")
+    )
+
+
+def _scripts(name: str) -> frozenset[str]:
+    """Of the scripts that look alike, those whose letters a name has."""
+    text = unicodedata.normalize("NFKC", name)
+    return _LOOKING_ALIKE & {unicodedata.name(one, "").partition(" ")[0] for one in text}
 
 
 def _check_roles(roles: Sequence[str]) -> None:

@@ -26,15 +26,16 @@ _SHOWN = re.compile(r"^```\w+ +(.*)$", re.MULTILINE)
 _TESTED_BY = {
     "checks.md": "tests/workflow/test_examples.py",
     "language.md": "tests/test_language_reference.py",
+    "verify.md": "tests/audit/test_verifier.py",
 }
-"""The tests of pages whose YAML needs more than the block itself."""
+"""The tests of pages whose YAML or Python needs more than the block itself."""
 
 
 def blocks(language: str) -> list[Any]:
     return [
         pytest.param(match[2], id=f"{page.name}-{number}")
         for page in PAGES
-        if language != "yaml" or page.name not in _TESTED_BY
+        if language not in ("yaml", "python") or page.name not in _TESTED_BY
         for number, match in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")))
         if match[1] == language
     ]
@@ -67,9 +68,17 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(folder).root
 
 
-@pytest.mark.parametrize("text", blocks("console"))
-def test_console_blocks_run(text: str, playground: Path) -> None:
-    for line in text.splitlines():
+def commands(page: Path) -> list[str]:
+    """Every line of the console blocks of a page."""
+    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [line for match in found if match[1] == "console" for line in match[2].splitlines()]
+
+
+@pytest.mark.parametrize("page", [one for one in PAGES if commands(one)], ids=lambda one: one.name)
+def test_the_console_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "playground").root
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for line in commands(page):
         command = line.removeprefix("$ ")
         assert command != line, f"not a command: {line}"
         if "venv" in command:
@@ -78,14 +87,16 @@ def test_console_blocks_run(text: str, playground: Path) -> None:
         assert program == "mcpuppet"
         ran = subprocess.run(
             [sys.executable, "-m", "mcpuppet", *arguments],
-            cwd=playground,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
         assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+        if arguments[:2] == ["user", "add"]:  # what a person types where they are asked for it
+            environment["MCPUPPET_TOKEN"] = ran.stdout.strip()
 
 
 @pytest.mark.parametrize("text", blocks("python"))

@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import apsw
 import pytest
 from support.fakes import Clock, FakeServers, failed, succeeded
 from support.gateway import ALICE, BOB, events_of, governed, tiny
 
-from mcpuppet.errors import InvalidInputError, NotAuthorisedError, StoreError, UnknownSessionError
+from mcpuppet.errors import (
+    AuditError,
+    InvalidInputError,
+    NotAuthorisedError,
+    StoreError,
+    UnknownSessionError,
+)
 from mcpuppet.session import events as e
 from mcpuppet.session.outcome import Outcome, Unknown
 
@@ -338,6 +345,23 @@ async def test_an_approval_expires_without_anybody_looking(tmp_path: Path) -> No
         assert kinds(events_of(orchestrator, "s"))[-1] == "RunEnded"
         assert (await orchestrator.status("s")).status == "rejected"
         assert await orchestrator.sweep() == 0
+
+
+async def test_a_session_that_cannot_be_read_keeps_no_other_from_being_swept(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with governed(tmp_path, GATED, clock=clock) as (orchestrator, _):
+        for name in ("a", "b"):
+            await orchestrator.start_workflow("tiny", {}, session_id=name)
+    with apsw.Connection(str(tmp_path / "mcpuppet.db")) as spoilt:
+        spoilt.execute("UPDATE session SET state=x'7b' WHERE id='a'")
+    async with governed(tmp_path, GATED, clock=clock) as (orchestrator, _):
+        clock.advance(hours=1)
+        with pytest.raises(AuditError, match="cannot be read"):
+            await orchestrator.sweep()
+        assert (await orchestrator.status("b")).status == "rejected"
+        assert kinds(events_of(orchestrator, "b"))[-1] == "RunEnded"
 
 
 async def test_tokens_are_kept_as_hashes_and_tell_people_apart(tmp_path: Path) -> None:

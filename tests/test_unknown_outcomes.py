@@ -13,10 +13,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 from support.fakes import Clock, FakeServers, Ids, failed, succeeded
-from support.gateway import ALICE, events_of, governed
+from support.gateway import ALICE, BOB, events_of, governed
 
 from mcpuppet.audit.history import History, ImpossibleEventError
 from mcpuppet.audit.record import open_record
+from mcpuppet.errors import InvalidInputError
 from mcpuppet.orchestrator import Orchestrator
 from mcpuppet.repeats import KEY
 from mcpuppet.session import events as e
@@ -168,6 +169,35 @@ async def test_a_keyed_call_whose_first_attempt_may_have_happened_never_just_fai
         view = await orchestrator.status("s")
         assert (view.status, view.steps[0].status) == ("active", "held")
         view = await orchestrator.people.resolve("s", answer.call_id, ALICE, True, "in the books")
+        assert (view.status, view.open_calls) == ("completed", ())
+        follow_history(orchestrator)
+
+
+async def test_a_call_that_is_made_again_is_not_settled_as_one_that_happened(
+    tmp_path: Path,
+) -> None:
+    """The step would still be pending, and call the tool once more, with any arguments."""
+    clock = Clock()
+    slow = KEYED.replace("delay: 0ms", "delay: 1m")
+    async with governed(tmp_path, slow, clock=clock, servers=Lossy()) as (orchestrator, servers):
+        resolve = orchestrator.people.resolve
+        servers.offer("bank.pay", lambda _: LOST)
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        first = await orchestrator.call_tool("s", "bank.pay", PAY)
+        with pytest.raises(InvalidInputError, match="makes the call again"):
+            await resolve("s", first.call_id, ALICE, True, "seen")
+
+        async def pay(_: dict[str, Any]) -> Outcome:
+            with pytest.raises(InvalidInputError, match="makes the call again"):
+                await resolve("s", first.call_id, ALICE, True, "seen")
+            return LOST
+
+        servers.offer("bank.pay", pay)
+        for _ in range(2):
+            clock.advance(minutes=5)
+            last = await orchestrator.call_tool("s", "bank.pay", PAY)
+        assert last.note  # it is held now
+        view = await resolve("s", last.call_id, ALICE, True, "seen")
         assert (view.status, view.open_calls) == ("completed", ())
         follow_history(orchestrator)
 
@@ -567,6 +597,57 @@ async def test_a_clients_key_makes_a_call_once_however_late_it_is_repeated(tmp_p
             assert (await pay(unusable, n=3)).decision.rule == "idempotency_key"
         assert len(servers.calls) == 2
         follow_history(orchestrator)
+
+
+async def test_a_key_that_looks_like_a_secret_is_refused(tmp_path: Path) -> None:
+    """It would be recorded as a mark, by which nobody could know it again."""
+    rules = "rules: house\nversion: 1.0.0\ntools: {allow: [bank.pay]}\n"
+    servers = FakeServers()
+    servers.offer("bank.pay")
+    async with governed(tmp_path, rules=rules, servers=servers) as (orchestrator, _):
+        meta = {KEY: f"ghp_{'a' * 36}"}
+        answer = await orchestrator.call_tool("s", "bank.pay", {}, meta=meta)
+        assert (answer.decision.rule, servers.calls) == ("idempotency_key", [])
+        assert "looks like a secret" in answer.reason
+
+
+async def test_a_key_of_unknown_outcome_is_known_however_many_came_after(tmp_path: Path) -> None:
+    rules = "rules: house\nversion: 1.0.0\ntools: {allow: [bank.pay, bank.get]}\n"
+    servers = FakeServers()
+    servers.offer("bank.pay", lambda _: LOST)
+    servers.offer("bank.get")
+    async with governed(tmp_path, rules=rules, servers=servers) as (orchestrator, _):
+        await orchestrator.call_tool("s", "bank.pay", PAY, meta={KEY: "k"})
+        for number in range(60):
+            await orchestrator.call_tool("s", "bank.get", {}, meta={KEY: f"k{number}"})
+        again = await orchestrator.call_tool("s", "bank.pay", PAY, meta={KEY: "k"})
+        assert (again.status, again.how) == ("unknown", "replayed")
+        assert Counter(tool for tool, _ in servers.calls)["bank.pay"] == 1
+        follow_history(orchestrator)
+
+
+async def test_a_repeat_of_a_call_that_a_person_changed_says_so(tmp_path: Path) -> None:
+    body = """
+roles: [boss]
+steps:
+  ask: {approval: {roles: [boss], timeout: 4h}}
+  pay: {tool: bank.pay, needs: ask}
+"""
+    async with governed(tmp_path, body) as (orchestrator, servers):
+        people = orchestrator.people
+        await orchestrator.start_workflow("tiny", {}, session_id="s")
+        await orchestrator.call_tool("s", "bank.pay", PAY)
+        (view,) = await people.approvals()
+        digest = view.calls[0].digest
+        await people.edit(view.approval_id, ALICE, view.content, digest, {**PAY, "amount": 4})
+        (view,) = await people.approvals()
+        await people.approve(view.approval_id, BOB, view.content)
+        first = await orchestrator.call_tool("s", "bank.pay", PAY)
+        assert (first.status, first.note) == ("succeeded", "")
+        again = await orchestrator.call_tool("s", "bank.pay", PAY)
+        assert again.how == "replayed"
+        assert '"amount": 4' in again.note
+        assert len(servers.calls) == 1
 
 
 async def test_what_a_session_remembers_of_ended_calls_is_bounded(tmp_path: Path) -> None:

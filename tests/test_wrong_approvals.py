@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import apsw
 import pytest
 from mcp import MCPError
 from mcp_types import ElicitResult
@@ -34,7 +35,7 @@ from mcpuppet.people import People, Person
 from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 from mcpuppet.store.sqlite_reader import open_view
-from mcpuppet.users import credential_of
+from mcpuppet.users import credential_of, token_hash
 
 pytestmark = pytest.mark.anyio
 
@@ -291,6 +292,116 @@ async def test_the_administration_log_is_no_session_to_decide_on(tmp_path: Path)
         actions = [one.action for one in one.refusals(a.ADMINISTRATION)]
         assert actions == ["reopen", "cancel", "resolve"]
         assert "InputsReopened" not in one.kinds(a.ADMINISTRATION)
+
+
+# --- what is not shown, and who is not told apart -----------------------------------------------
+
+HIDDEN = "Jane -----BEGIN PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("to", [HIDDEN, "Jane [secret:private-key]"])
+async def test_what_people_cannot_be_shown_they_are_not_asked_about(
+    tmp_path: Path, to: str
+) -> None:
+    """Everything after a key's first line is a mark for people; another call has the same one."""
+    async with bank(tmp_path) as one:
+        await one.orchestrator.start_workflow("tiny", {"amount": 10}, session_id="t")
+        assert await one.pay("t", to=to) == "denied"
+        (view,) = (await one.orchestrator.status("t")).approvals
+        assert view.calls == ()
+        (denied,) = [x for x in events_of(one.orchestrator, "t") if isinstance(x, e.CallDenied)]
+        assert "looks like a secret" in denied.reason
+
+
+async def test_an_approved_call_does_not_cover_one_with_a_secret(tmp_path: Path) -> None:
+    async with bank(tmp_path) as one:
+        await one.approve("ann")
+        assert await one.pay(to=f"{HIDDEN}; and Mallory") == "denied"
+        assert one.paid == 0
+
+
+async def test_nobody_edits_a_secret_into_a_call(tmp_path: Path) -> None:
+    async with bank(tmp_path) as one:
+        view = await one.people.approval(one.approval_id)
+        edited = {**ARGUMENTS, "to": HIDDEN}
+        with pytest.raises(InvalidInputError, match="looks like a secret"):
+            await one.people.edit(
+                one.approval_id,
+                await one.person("ann"),
+                view.content,
+                view.calls[0].digest,
+                edited,
+            )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Ann", "ann\ufe0f", "an\u034fn", "\u0430nn", "\uff41nn", "an\u3164n"),
+        *(
+            "mcpp_" + "a" * 43,
+            "agent",
+            "Agent",
+            "User of agent",
+            "user  of agent",
+            "Time",
+            "administration",
+        ),
+    ],
+)
+async def test_a_name_that_reads_like_another_is_refused(tmp_path: Path, name: str) -> None:
+    async with bank(tmp_path) as one:
+        with pytest.raises(InvalidInputError):
+            await one.people.add_user(name, ("boss",), await one.person("root"))
+
+
+@pytest.mark.parametrize("name", ["Zo\u00eb", "\u0410\u043d\u043d\u0430", "O'Neil 2", "annette"])
+async def test_other_names_are_names(tmp_path: Path, name: str) -> None:
+    async with bank(tmp_path) as one:
+        assert await one.people.add_user(name, ("boss",), await one.person("root"))
+
+
+# --- a store that is older than its administration log ------------------------------------------
+
+
+def slip_in(folder: Path, name: str, role: str, disabled: int = 0) -> None:
+    connection = apsw.Connection(str(folder / "mcpuppet.db"))
+    row = (name, f'["{role}"]', token_hash(f"token of {name}"), disabled)
+    connection.execute("INSERT INTO user VALUES(?, ?, ?, ?, 1)", row)
+    connection.close()
+
+
+async def test_people_of_an_older_store_are_recorded_with_the_first_change(
+    tmp_path: Path,
+) -> None:
+    async with governed(tmp_path, PAYMENT) as (orchestrator, _):
+        people, reader = orchestrator.people, orchestrator.store.reader
+        await orchestrator.start_workflow("tiny", {"amount": 1}, session_id="s")
+        for name, role, disabled in (("ann", "boss", 0), ("old", "boss", 1), ("root", "admin", 0)):
+            slip_in(tmp_path, name, role, disabled)
+        breaks = verify_store(reader).breaks
+        assert len(breaks) == 3
+        assert all("user rotate" in str(one) for one in breaks)
+        ann = await people.authenticate("token of ann")
+        with pytest.raises(InvalidInputError, match="an admin has to make the first change"):
+            await people.users.rotate("ann", ann)
+        await people.users.rotate("root", await people.authenticate("token of root"))
+        assert verify_store(reader).breaks == ()
+        await people.users.rotate("ann", ann)
+        added = [x for x in events_of(orchestrator, a.ADMINISTRATION) if isinstance(x, a.UserAdded)]
+        assert [(x.name, x.by) for x in added] == [("root", None), ("ann", "root"), ("old", "root")]
+        assert {x.note for x in added} == {"was in the store before it had an administration log"}
+        assert verify_store(reader).breaks == ()
+
+
+async def test_nobody_who_was_slipped_in_later_is_recorded_so(tmp_path: Path) -> None:
+    async with bank(tmp_path) as one:
+        slip_in(tmp_path, "mallory", "admin")
+        mallory = await one.people.authenticate("token of mallory")
+        await one.people.add_user("accomplice", ("boss",), mallory)
+        words = " ".join(map(str, verify_store(one.orchestrator.store.reader).breaks))
+        assert "'mallory' is in the store, and no record tells" in words
+        assert "'mallory' changes people, and was no admin then" in words
 
 
 # --- through MCP --------------------------------------------------------------------------------

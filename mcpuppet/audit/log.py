@@ -177,6 +177,11 @@ class AuditLog:
     def _verified_last(self, key: SigningKey) -> Checkpoint | None:
         note = self._files.last()
         if note is None:
+            if self._files.latest():  # it is written after the history
+                raise AuditError(
+                    f"nothing was signed: {self._files.history_path} is gone or empty, and the "
+                    "latest checkpoint is there: put it back, from the second place if there is one"
+                )
             return None
         try:
             check_signatures(parse_note(note), [parse_key(key.verifier_key)])

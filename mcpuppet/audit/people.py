@@ -16,6 +16,10 @@ from mcpuppet.session import admin_events as a
 from mcpuppet.session.events import Event
 
 _ADMIN = "admin"
+_OLDER = (
+    "; if the store is older than this log, the next change of people by an admin records "
+    "everybody, such as `mcpuppet user rotate` of their own token"
+)
 _People = dict[str, KnownUser]
 
 
@@ -41,7 +45,7 @@ def people_breaks(reader: SessionReader) -> Iterator[ChainBreak]:
         return
     for name in sorted({*told, *held}):
         for what in _differences(name, told.get(name), held.get(name)):
-            yield ChainBreak(a.ADMINISTRATION, seqs.get(name, 0), what)
+            yield ChainBreak(a.ADMINISTRATION, seqs.get(name, 0), what if told else what + _OLDER)
 
 
 def _events(reader: SessionReader) -> Iterator[tuple[int, Event]]:

@@ -34,6 +34,7 @@ from mcpuppet.audit.report import (
 )
 from mcpuppet.audit.report_counting import Period, replay_counts, totals_of
 from mcpuppet.audit.report_totals import Totals
+from mcpuppet.session.admin_events import ADMINISTRATION
 
 MOST_LISTED = 1_000
 """Things of one kind that are listed; their number is always told."""
@@ -241,7 +242,12 @@ class PeriodReading:
                 and (one.decided_at in period or not one.settled)
             ],
             "administration": [
-                one for one in report.events if one.administrative and one.at in period
+                one
+                for one in report.events
+                # Refused attempts of a session are listed with it, under `refusals`.
+                if one.administrative
+                and one.at in period
+                and (name == ADMINISTRATION or one.kind != "DecisionRefused")
             ],
         }
         for kind, items in kept.items():

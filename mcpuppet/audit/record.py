@@ -196,19 +196,21 @@ _decode = json.JSONDecoder(
 
 
 def _checked(fields: dict[str, object]) -> OpenedRecord:
-    match fields:
-        case {"v": int(version), **_rest} if version is not True and version != VERSION:
-            raise AuditError(f"the record has format {version}; this program reads {VERSION}")
-        case {
-            "v": int(version),
-            "session": str(session_id),
-            "seq": int(seq),
-            "prev": str(prev),
-            "at": str(at),
-            "kind": str(kind),
-            "data": dict(data),
-        } if version is not True and seq is not True and seq >= 1 and _HASH_HEX.fullmatch(prev):
-            return OpenedRecord(session_id, seq, bytes.fromhex(prev), _instant(at), kind, data)
+    version, session_id, seq, prev, at, kind, data = fields.values()
+    if type(version) is int and version != VERSION:  # `type`, for true is no number
+        raise AuditError(f"the record has format {version}; this program reads {VERSION}")
+    if (
+        type(version) is int
+        and type(seq) is int
+        and seq >= 1
+        and isinstance(session_id, str)
+        and isinstance(prev, str)
+        and isinstance(at, str)
+        and isinstance(kind, str)
+        and isinstance(data, dict)
+        and _HASH_HEX.fullmatch(prev)
+    ):
+        return OpenedRecord(session_id, seq, bytes.fromhex(prev), _instant(at), kind, data)
     raise AuditError(
         "a field has the wrong form: v and seq are whole numbers from 1, prev is 64 hexadecimal "
         "digits, session, at and kind are text, data is an object"

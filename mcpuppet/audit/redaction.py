@@ -62,6 +62,8 @@ _NAMES = frozenset(
     {*("rule", "ok", "book", "policy", "fact", "scope", "path", "seen", "tool", "after")}
 )
 """What entries of lists say in the project's own words: never replaced."""
+OWN_WORDS = frozenset({"verdicts", "would_have_denied", "feeds", "show", "reconcile"})
+"""The fields of `CONTENT` whose texts are in part the project's own, and then stay as they are."""
 _LISTS = frozenset({"verdicts", "would_have_denied", "feeds", "show"})
 _VERDICT_NAMES = _NAMES | {"key", "used", "most", "holder"}
 """What a verdict says of what sessions share: a check reads it as it is."""
@@ -147,8 +149,8 @@ class Vault:
     def learn(self, value: Any) -> None:
         """From here on this value, and each value inside it, is replaced wherever it occurs."""
         self.commit(value)
-        for one in _leaves(value):
-            if _is_telling(one):
+        for one in leaves(value):
+            if is_telling(one):
                 self.commit(one)
 
     def value(self, content: Any, pointers: tuple[Pointer, ...] = ()) -> Any:
@@ -234,7 +236,7 @@ class Vault:
                 self._replaced(one, inner(pointers, str(number), item=True))
                 for number, one in enumerate(content)
             ]
-        hidden = self._by_text.get(canonical(content)) if _is_telling(content) else None
+        hidden = self._by_text.get(canonical(content)) if is_telling(content) else None
         return content if hidden is None else {COMMITMENT: hidden}
 
     def _replaced_text(self, content: str) -> Any:
@@ -361,7 +363,7 @@ def _entry(
 
 def _needles(one: Disclosure) -> Iterator[_Needle]:
     """The spellings in which a value can stand inside a text."""
-    if not _is_telling(one.value):
+    if not is_telling(one.value):
         return
     seen: set[str] = set()
     for spelling in ("", "j", "u") if isinstance(one.value, str) else ("",):
@@ -371,7 +373,7 @@ def _needles(one: Disclosure) -> Iterator[_Needle]:
             yield _Needle(text, mark_of(one.commitment, spelling))
 
 
-def _is_telling(value: Any) -> bool:
+def is_telling(value: Any) -> bool:
     """Whether a value can be recognised by itself, wherever it stands."""
     if isinstance(value, str):
         return len(value) >= SHORTEST_TEXT
@@ -380,7 +382,8 @@ def _is_telling(value: Any) -> bool:
     return sum(one.isdigit() for one in repr(value)) >= FEWEST_DIGITS
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> Iterator[Any]:
+    """The plain values inside a value, or itself."""
     pending = [value]
     while pending:
         one = pending.pop()

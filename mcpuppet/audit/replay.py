@@ -8,15 +8,23 @@ or are skipped, requests that open, runs that end) is worked out again as well.
 Every decision is in one of three classes. *Re-derived*: it follows from the session's records, the
 texts of its rules and who asked what, when. *Consistent*: it follows given values that the record
 itself states and no other record of the session proves: what other sessions had used or held, what
-the settings said of tools outside the run, redacted values. *Not derivable*: what it was made from
-is not in the trail. A decision that comes out differently is a mismatch, and in none of them.
+the settings said of the principal's roles or of tools outside the run, redacted values. *Not
+derivable*: what it was made from is not in the trail. A decision that comes out differently is a
+mismatch, and in none of them.
 
 A principal's roles and the settings are as the record states them (see `session.asked`).
+
+No session is played with what another one's records say, so several processes may share them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import multiprocessing
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,6 +32,7 @@ from mcpuppet.audit.reader import OpenReader, SessionReader
 from mcpuppet.audit.redaction import Vault
 from mcpuppet.audit.replay_records import Mismatch, Tally
 from mcpuppet.audit.replay_session import SessionReplay
+from mcpuppet.errors import StoreError
 from mcpuppet.session.admin_events import ADMINISTRATION
 from mcpuppet.workflow.compiler import CompiledRules, CompiledWorkflow, text_hash
 from mcpuppet.workflow.recorded import recompile, recompile_rules
@@ -34,6 +43,10 @@ BookT = TypeVar("BookT", CompiledWorkflow, CompiledRules)
 
 _MOST_TEXTS = 512
 """How many compiled texts are kept: a store may hold any number of them."""
+_WORTH_SHARING = 1_000
+"""From how many sessions on other processes are started: each takes about a second to begin."""
+_SHARES = 8
+"""Into how many shares the sessions of one process are cut, for some take longer than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +76,32 @@ class ReplayReport:
         return not self.mismatches
 
 
-def replay_store(open_reader: OpenReader, sessions: Iterable[str] | None = None) -> ReplayReport:
+def replay_store(
+    open_reader: OpenReader,
+    sessions: Iterable[str] | None = None,
+    *,
+    processes: int | None = None,
+) -> ReplayReport:
     """Make the decisions of these sessions, or of all, again.
+
+    `processes` share the sessions out; None is one for each processor where there are a thousand
+    sessions or more, and where `open_reader` can be pickled: a partial of a function and a path
+    can. More than one opens a view of the store for every share, and needs what `multiprocessing`
+    needs of a program that starts processes: that its main module can be imported.
 
     Content that cannot be read or followed is counted, and never raises; that hashes, chains and
     texts hold is for verification to say. Raises StoreError when the store cannot be opened or
-    read.
+    read, or when a process ends before its share is done.
     """
-    tally, count = Tally(), 0
     with open_reader() as reader:
-        texts = _Texts(reader)
-        for session_id in reader.session_ids() if sessions is None else sessions:
-            if session_id == ADMINISTRATION:
-                continue
-            count += 1
-            _play(reader, session_id, texts, tally)
+        chosen = reader.session_ids() if sessions is None else sessions
+        wanted = [one for one in chosen if one != ADMINISTRATION]
+    many = _fitting(open_reader, wanted) if processes is None else processes
+    tally = Tally()
+    for share in _played(open_reader, wanted, many) if many > 1 else (_play(open_reader, wanted),):
+        tally.add(share)
     return ReplayReport(
-        sessions=count,
+        sessions=len(wanted),
         decisions=tally.decisions,
         rederived=tally.rederived,
         consistent=dict(tally.consistent),
@@ -91,7 +113,41 @@ def replay_store(open_reader: OpenReader, sessions: Iterable[str] | None = None)
     )
 
 
-def _play(reader: SessionReader, session_id: str, texts: _Texts, tally: Tally) -> None:
+def _fitting(open_reader: OpenReader, wanted: Sequence[str]) -> int:
+    """How many processes are worth their beginning."""
+    if len(wanted) < _WORTH_SHARING:
+        return 1
+    try:
+        pickle.dumps(open_reader)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return 1
+    return os.cpu_count() or 1
+
+
+def _played(open_reader: OpenReader, wanted: Sequence[str], processes: int) -> Iterator[Tally]:
+    """What each share comes to, in the order of the sessions."""
+    size = -(-len(wanted) // (processes * _SHARES)) or 1
+    shares = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    # Not forked: a program that holds the store open, or has threads, must not be copied.
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(processes, context) as pool:
+            yield from pool.map(_play, [open_reader] * len(shares), shares)
+    except BrokenProcessPool as error:
+        raise StoreError("a process ended before it had played its share of sessions") from error
+
+
+def _play(open_reader: OpenReader, session_ids: Iterable[str]) -> Tally:
+    """Play some sessions in one view of the store."""
+    tally = Tally()
+    with open_reader() as reader:
+        texts = _Texts(reader)
+        for session_id in session_ids:
+            _play_session(reader, session_id, texts, tally)
+    return tally
+
+
+def _play_session(reader: SessionReader, session_id: str, texts: _Texts, tally: Tally) -> None:
     try:
         vault = Vault(session_id, reader.disclosures(session_id))
         SessionReplay(session_id, reader.records(session_id), vault, texts, tally).play()

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from mcpuppet.audit.deciders import ELICITED, USER_OF
 from mcpuppet.audit.redaction import has_marks
 from mcpuppet.audit.replay_following import Act, Following, had
 from mcpuppet.audit.replay_records import Entry, Underivable, is_effect
 from mcpuppet.errors import AuditError
 from mcpuppet.session import events as e
-from mcpuppet.session.consequences import Progress
+from mcpuppet.session.consequences import RESULT_LIMIT, Progress
 from mcpuppet.session.deciding import Proof
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown
 from mcpuppet.session.state import BY_TIME, ApprovalState, AskState, SessionState
@@ -65,6 +66,8 @@ class Causes(Following):
         outcome: Outcome
         if kind == "CallSucceeded":
             if data["result"] is None:
+                if data["result_bytes"] <= RESULT_LIMIT:
+                    raise AuditError("a result that is short enough to be kept is not there")
                 raise Underivable(RESULT_TOO_LONG)
             outcome = Succeeded(data["result"])
         elif kind == "CallFailed":
@@ -92,6 +95,8 @@ class Causes(Following):
         request = _request(progress.state, event.approval_id)
         if event.roles and not set(event.roles) & set(request.roles):
             raise AuditError(f"{event.by} has none of the roles that decide this")
+        if event.channel.startswith(ELICITED):
+            _require_elicited(event, request, progress)
         follows = self._records.peek(len(progress.events) + 1)
         void = {name for name, _ in request.votes}
         if (
@@ -120,6 +125,17 @@ class Causes(Following):
             credential=event.credential,
             void=void,
         )
+
+
+def _require_elicited(
+    event: e.ApprovalVoted, request: ApprovalState | AskState, progress: Progress
+) -> None:
+    """Raise AuditError unless a vote can be that of whoever sits at the client."""
+    step = None if isinstance(request, AskState) else progress.workflow.step(request.step)
+    asks = step is not None and progress.workflow.definition.steps[step.id].elicit
+    is_their_own = event.by == f"{USER_OF}{request.requested_by}"
+    if not (asks and is_their_own):
+        raise AuditError(f"{event.by} could not be asked at the client")
 
 
 def _declare(event: e.InputsDeclared, progress: Progress) -> None:

@@ -6,7 +6,7 @@ Deliberately does not know what the causes are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -26,6 +26,7 @@ from mcpuppet.audit.replay_records import (
     said,
 )
 from mcpuppet.session import events as e
+from mcpuppet.session.call import Call
 from mcpuppet.session.consequences import Progress, Source
 from mcpuppet.session.fold import apply
 from mcpuppet.session.reservations import Reserved
@@ -51,6 +52,9 @@ class _Again(Progress):
         self.known = apply(self.session_id, self.known, event, self.source.now)
         self.events.append(event)
 
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> Call:
+        return Call(tool, arguments)
+
     def begin(
         self,
         known: SessionState | None,
@@ -67,6 +71,11 @@ class _Again(Progress):
 
 _FREE_FIELDS = frozenset({"reason", "message"})
 """Sentences for people: a later version may word them better."""
+_LATER_FIELDS = frozenset(
+    {"arguments_bytes", "before", "channel", "client_key", "credential", "key", "node", "reconcile"}
+    | {"request", "roles", "settings", "verdicts"}
+)
+"""Fields that earlier versions did not record."""
 _OF_VALUES = frozenset({"digest", "request", "result_digest", "result_bytes", "key"})
 """Fields that were made from values which a record with redactions does not hold."""
 
@@ -213,7 +222,7 @@ class Following:
         recorded = found.event
         for one in fields(event):
             name = one.name
-            if name in _FREE_FIELDS or name not in data:
+            if name in _FREE_FIELDS or (name not in data and self._may_lack(name)):
                 continue
             if found.is_redacted and name in _OF_VALUES:
                 continue
@@ -222,6 +231,10 @@ class Following:
             if not alike(getattr(recorded, name), getattr(event, name)):
                 return name
         return ""
+
+    def _may_lack(self, name: str) -> bool:
+        """Whether a record without a field is one of an earlier version, and not a forged one."""
+        return name in _LATER_FIELDS and not self._names_settings
 
     def _is_within_jitter(self, recorded: e.Event, derived: e.Event) -> bool:
         """Whether a retry is due when it may be: after half of its wait at least."""
@@ -246,7 +259,7 @@ class Following:
         entry = self._records.peek()
         assert entry is not None
         event = entry.event
-        self._redacted = self._redacted or entry.hides
+        self._redacted = self._redacted or entry.hides_values
         try:
             self._state = apply(self._session_id, self._state, event, entry.moment)
         except Exception as error:

@@ -52,6 +52,17 @@ class Tally:
     """Sessions that could not be played to their end."""
     mismatches: list[Mismatch] = field(default_factory=list)
 
+    def add(self, other: Tally) -> None:
+        """Count what another one has counted as well."""
+        self.decisions += other.decisions
+        self.rederived += other.rederived
+        self.followed += other.followed
+        self.consistent += other.consistent
+        self.not_derivable += other.not_derivable
+        self.unfollowed += other.unfollowed
+        self.unread += other.unread
+        self.mismatches += other.mismatches
+
 
 class Stuck(Exception):  # noqa: N818 - no error: it ends one session's play, and says why
     """The session cannot be played on."""
@@ -63,8 +74,11 @@ class Underivable(Exception):  # noqa: N818 - no error: it says why one decision
 
 REDACTED = "values are redacted"
 
-_MARKS = (b'{"$c":"', b"<redacted:", b"[secret:")
-"""What stands in a record for a value that is kept out of it."""
+_SECRET = b"[secret:"
+_MARKS = (b'{"$c":"', b"<redacted:", _SECRET)
+"""How what stands in a record for a value that is kept out of it begins."""
+_COMMITTED = re.compile(rb'\{"\$c":"[0-9a-f]{64}"\}|<redacted:[0-9a-f]{64}(?::[ju])?>')
+"""What no text from outside can put into a record: it would be committed to as a whole."""
 
 
 class Entry:
@@ -83,7 +97,7 @@ class Entry:
         "seq",
     )
 
-    def __init__(self, record: Record, vault: Vault) -> None:
+    def __init__(self, record: Record, vault: Vault | None) -> None:
         self.seq, self.body = record.seq, record.body
         self._vault = vault
         self._data: dict[str, Any] | None = None
@@ -134,10 +148,19 @@ class Entry:
     @property
     def hides(self) -> bool:
         """Whether a value that it hides is not disclosed either."""
+        return self.hides_values or _SECRET in self.body
+
+    @property
+    def hides_values(self) -> bool:
+        """Whether one of them is a sensitive value.
+
+        Such a value may have counted for a rule, now or later. A secret counts for the rules of its
+        own call alone: what a session remembers of it is the mark.
+        """
         if not self.is_redacted:
             return False
         text = json.dumps(self.read(), separators=(",", ":")).encode()
-        return any(mark in text for mark in _MARKS)
+        return _COMMITTED.search(text) is not None
 
 
 _OPENING = re.compile(
@@ -171,7 +194,7 @@ class Records:
 
     def __init__(self, records: Iterable[Record], vault: Vault) -> None:
         self._left = iter(records)
-        self._vault = vault
+        self._vault = vault if vault else None
         self._ahead: deque[Entry] = deque()
         self.last = 0
 

@@ -8,7 +8,8 @@ same principal, at the time of its record. Deliberately knows no store and no se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,19 +22,20 @@ from mcpuppet.audit.replay_records import DECISIONS, REDACTED, Entry, Stuck, Und
 from mcpuppet.errors import AuditError
 from mcpuppet.session.amounts import require_amount
 from mcpuppet.session.asked import Circumstances, opened_request, refused_call, shown_values
-from mcpuppet.session.call import Call, Principal
+from mcpuppet.session.call import MAX_SHOWN_BYTES, Call, Principal
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.decision import AskNeeded, Books, Decision, govern
 from mcpuppet.session.fate import waiting_calls
 from mcpuppet.session.intent import start_call
 from mcpuppet.session.reservations import LockHolder, Reservations, Reserved, Use
 from mcpuppet.session.state import SessionState
-from mcpuppet.session.verdict import Allowed, Denied
+from mcpuppet.session.verdict import Allowed, ApprovalNeeded, Denied
 
 NO_SETTINGS = "an earlier version recorded it, without what the settings said"
 TOO_LONG = "the arguments were not kept"
 OTHER_SESSIONS = "other sessions"
 SETTINGS = "settings"
+ROLES = "roles"
 _OUTSIDE = {
     "arguments": TOO_LONG,
     "idempotency_key": "the key that the client gave is not recorded with a refusal",
@@ -63,7 +65,7 @@ class SessionReplay(Causes):
 
     def _take(self, entry: Entry) -> None:
         data = entry.read()
-        self._redacted = self._redacted or entry.hides
+        self._redacted = self._redacted or entry.hides_values
         if entry.kind in DECISIONS:
             if data.get("reconcile"):
                 self._arguments[str(data.get("call_id"))] = data.get("arguments")
@@ -110,8 +112,10 @@ class SessionReplay(Causes):
 
     def _require_derivable(self, entry: Entry, asked: _Asked) -> None:
         """Raise Underivable where the decision was made from what is not in the trail."""
-        if entry.read()["arguments"] is None and not self._is_refused_blindly(entry, asked):
-            raise Underivable(TOO_LONG)
+        if entry.read()["arguments"] is None:
+            _require_too_long(entry)
+            if not self._is_refused_blindly(entry, asked):
+                raise Underivable(TOO_LONG)
         if self._is_outside(entry, asked):
             raise Underivable(_OUTSIDE[str(entry.read()["rule"])])
         if self._is_blurred(entry, asked):
@@ -132,6 +136,8 @@ class SessionReplay(Causes):
             self._tally.consistent[REDACTED] += 1
         elif any("key" in one for one in asked.verdicts):
             self._tally.consistent[OTHER_SESSIONS] += 1
+        elif asked.roles.were_read:
+            self._tally.consistent[ROLES] += 1
         elif reads_settings:
             self._tally.consistent[SETTINGS] += 1
         else:
@@ -152,10 +158,12 @@ class SessionReplay(Causes):
             raise AuditError("what the settings said has been left out")
         self._names_settings = True
         known = {} if data["arguments"] is None else data["arguments"]
+        roles = _Roles(settings["roles"])
         return _Asked(
+            roles=roles,
             call_id=str(data["call_id"]),
             call=Call(str(data["tool"]), known, entry.raw["arguments"]),
-            who=Principal(str(data["principal"]), frozenset(settings["roles"])),
+            who=Principal(str(data["principal"]), roles),
             there=Circumstances(
                 str(data["node"]),
                 str(data["credential"]),
@@ -227,9 +235,11 @@ class SessionReplay(Causes):
 
     def _is_blurred(self, entry: Entry, asked: _Asked) -> bool:
         """Whether a decision comes out differently, and a redacted value may be why."""
-        if not self._redacted:
+        if not self._redacted and not entry.hides:
             return False
         decision = self._probe(entry, asked)
+        if isinstance(decision, ApprovalNeeded) and self._is_undecided(decision.approval_id):
+            return False  # no value stands for a person's word
         data = entry.read()
         kinds = {Allowed: "CallStarted", Denied: "CallDenied", AskNeeded: "AskOpened"}
         same_kind = kinds.get(type(decision), "CallDeferred") == entry.kind
@@ -237,20 +247,50 @@ class SessionReplay(Causes):
             return decision.rule != data["rule"] and decision.rule not in _BLIND
         return not same_kind and not (isinstance(decision, Denied) and decision.rule in _BLIND)
 
+    def _is_undecided(self, approval_id: str) -> bool:
+        """Whether an approval of the run is open, by the records."""
+        run = None if self._state is None else self._state.active_run
+        requests = () if run is None else run.approvals.values()
+        return any(one.approval_id == approval_id and one.status == "open" for one in requests)
+
     def _probe(self, entry: Entry, asked: _Asked) -> Decision:
         return self._govern(asked, self._progress(entry.moment, asked.reserved))
 
 
-@dataclass(frozen=True, slots=True)
+class _Roles(frozenset[str]):
+    """A principal's roles, which only the record of a decision tells, and whether they counted."""
+
+    were_read = False
+
+    def __rand__(self, other: AbstractSet[str]) -> frozenset[str]:
+        self.were_read = True
+        return frozenset(other & frozenset(self))
+
+    def __iter__(self) -> Iterator[str]:
+        self.were_read = True
+        return super().__iter__()
+
+
+@dataclass(slots=True)
 class _Asked:
     """A request for a call, as a record tells of it."""
 
+    roles: _Roles
     call_id: str
     call: Call
     who: Principal
     there: Circumstances
     verdicts: Sequence[Mapping[str, Any]]
     reserved: Reserved | None
+
+
+def _require_too_long(entry: Entry) -> None:
+    """Raise AuditError for arguments that a record does not hold and would have held."""
+    data = entry.read()
+    is_unfit = entry.kind == "CallDenied" and data["rule"] == "arguments"
+    size = data.get("arguments_bytes")
+    if not is_unfit and not (isinstance(size, int) and size > MAX_SHOWN_BYTES):
+        raise AuditError("arguments that are short enough to be kept are not there")
 
 
 def _begin_reading(data: Mapping[str, Any], progress: Progress) -> None:

@@ -76,7 +76,13 @@ class ApprovalsReading:
     def edited(self, event: e.ApprovalEdited, at: datetime) -> None:
         """A person changed what is asked about."""
         edit = edit_report(event, at)
-        self._change(event.approval_id, lambda one: {"edits": (*one.edits, edit)})
+        self._change(
+            event.approval_id,
+            lambda one: {
+                "edits": (*one.edits, edit),
+                "votes": tuple(replace(vote, void=True) for vote in one.votes),
+            },
+        )
 
     def escalated(self, event: e.ApprovalEscalated, at: datetime) -> None:
         """Others are asked."""

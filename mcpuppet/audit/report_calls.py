@@ -123,6 +123,14 @@ class CallReport:
         """Whether somebody, or a reading call, has said what became of an unknown call."""
         return self.resolution is not None or self.reconciliation is not None
 
+    @property
+    def contradicted(self) -> bool:
+        """Whether the answer that came late tells otherwise than what the call was settled by."""
+        said = self.resolution or self.reconciliation
+        if said is None or self.late is None:
+            return False
+        return said.happened != (self.late.outcome == "succeeded")
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

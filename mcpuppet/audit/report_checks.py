@@ -74,7 +74,8 @@ def administered(reader: SessionReader) -> Iterator[tuple[int, AdminEvent]]:
 
 def replayed(open_reader: OpenReader, session_ids: Iterable[str]) -> ReplayOutcome:
     """Make the decisions of these sessions again. Raises StoreError as `replay_store` does."""
-    found = replay_store(open_reader, session_ids)
+    # In this process alone: it may be a gateway, which has other work to do.
+    found = replay_store(open_reader, session_ids, processes=1)
     differing = tuple(
         ReplayFinding(
             one.session_id,

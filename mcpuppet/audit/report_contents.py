@@ -132,7 +132,7 @@ def sentences(it: Totals, where: str) -> Iterator[Cell]:
     )
     yield (
         f"People were asked {many(it.requests, 'time')}: {it.granted:,} granted, {it.rejected:,} "
-        f"rejected, {it.timed_out:,} timed out, {it.waiting:,} waiting. "
+        f"rejected, {it.timed_out:,} timed out, {it.bypasses:,} bypassed, {it.waiting:,} waiting. "
         f"{many(it.refused_decisions, 'attempt')} to decide were refused."
     )
     yield (
@@ -167,6 +167,12 @@ def _to_do(it: Totals) -> Iterator[Cell]:
         for count, noun, plural, how in (
             (it.reviews_open, "review to make", "reviews to make", "mcpuppet review"),
             (it.unsettled, "call to settle", "calls to settle", "mcpuppet resolve"),
+            (
+                it.contradicted,
+                "late answer that contradicts what was said of its call",
+                "late answers that contradict what was said of their calls",
+                "see unknown calls: it may have happened twice, or not at all",
+            ),
             (it.waiting, "request to decide", "requests to decide", "mcpuppet approvals"),
             (
                 it.tools_changed,

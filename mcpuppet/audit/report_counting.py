@@ -113,6 +113,10 @@ def _calls(report: ComplianceReport, period: Period) -> dict[str, int]:
         "reconciled": _count(one.at in period for one in readings),
         "repeated": _count(one.at in period for one in report.repeats),
         "late": _count(one.at in period for one in late),
+        "contradicted": _count(
+            one.late is not None and one.late.at in period and one.contradicted
+            for one in report.calls
+        ),
         "near_misses": _count(bool(one.would_have_denied) for one in calls),
         "calls_with_credential": _count(bool(one.credential) for one in calls),
         "calls_with_arguments": _count(one.arguments is not None for one in calls),

@@ -33,6 +33,8 @@ class VoteReport:
     channel: str
     roles: tuple[str, ...] = ()
     credential: str = ""
+    void: bool = False
+    """Whether the call was edited after it, so that it does not count."""
 
 
 @dataclass(frozen=True, slots=True)

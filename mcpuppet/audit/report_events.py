@@ -150,7 +150,9 @@ _SENTENCES: Mapping[type, Callable[[Any], str]] = {
     ),
     e.RunFailing: lambda it: f"the run fails and will end as {it.ends_as}: {it.reason}",
     e.RunEnded: lambda it: f"the run ended as {it.status}: {it.reason}",
-    a.UserAdded: lambda it: f"{it.name} was added, with roles {_names(it.roles) or 'none'}",
+    a.UserAdded: lambda it: (
+        f"{it.name} {it.note or 'was added'}, with roles {_names(it.roles) or 'none'}"
+    ),
     a.UserRolesChanged: lambda it: f"{it.name} holds the roles {_names(it.roles) or 'none'} now",
     a.UserDisabled: lambda it: f"{it.name} may decide nothing any more: {it.reason}",
     a.TokenRotated: lambda it: f"{it.name} was given a new token",

@@ -137,7 +137,8 @@ def _consequences(one: CallReport) -> Iterable[Part]:
     if one.error is not None:
         yield one.error
     if one.result_digest is not None:
-        yield f"result {short(one.result_digest)}, {one.result_bytes or 0:,} bytes"
+        named = f" {short(one.result_digest)}" if one.result_digest else ""
+        yield f"result{named}, {one.result_bytes or 0:,} bytes"
     yield from settlement(one)
     for repeat in one.repeats:
         yield f"asked for again as {repeat.call_id}: {repeat.how}, not called again"
@@ -163,6 +164,8 @@ def settlement(one: CallReport) -> Iterable[Part]:
             f"a late answer came {moment(one.late.at)}: {one.late.outcome}, "
             f"{one.late.result_bytes:,} bytes; it was not applied"
         )
+    if one.contradicted:
+        yield Word("the late answer contradicts what was said of the call", "bad")
 
 
 def _happened(happened: bool) -> str:

@@ -32,7 +32,7 @@ def approval_facts(one: ApprovalReport) -> Facts:
         roles = f", as {', '.join(vote.roles)}" if vote.roles else ""
         rows.append(
             (
-                "approved by",
+                "approved by, void after the edit" if vote.void else "approved by",
                 (
                     f"{vote.by}{roles}, {moment(vote.at)}, {how(vote.channel, vote.credential)}",
                     Code(f"content {short(vote.content)}"),

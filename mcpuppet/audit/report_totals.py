@@ -44,6 +44,8 @@ class Totals:
     reconciled: int = 0
     repeated: int = 0
     late: int = 0
+    contradicted: int = 0
+    """Late answers that tell otherwise than what their calls had been settled by, or were then."""
     near_misses: int = 0
     """Calls that rules which only observe would have denied."""
     holds_waiting: int = 0

@@ -1045,13 +1045,19 @@ def describe(report: ExportReport) -> str:
     lines += [f"Not shown: {one}" for one in report.unproven]
     result = "holds" if report.ok else "DOES NOT HOLD"
     lines.append(
-        f"{report.verified} of {report.records} records verified in {report.sessions} sessions "
+        f"{report.verified} of {_counted(report.records, 'record')} verified in "
+        f"{_counted(report.sessions, 'session')} "
         f"({report.pruned} pruned, {report.uncovered} under no checkpoint, "
         f"{report.broken} broken); "
-        f"{report.kept} kept checkpoints agree; {report.workflows} workflow texts and "
-        f"{report.disclosures} disclosed values checked: the export {result}"
+        f"{_counted(report.kept, 'kept checkpoint')} {'agrees' if report.kept == 1 else 'agree'}; "
+        f"{_counted(report.workflows, 'workflow text')} and "
+        f"{_counted(report.disclosures, 'disclosed value')} checked: the export {result}"
     )
     return "\n".join(lines)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _describe_checkpoint(checkpoint: Checkpoint, signers: tuple[str, ...]) -> str:

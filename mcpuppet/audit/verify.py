@@ -9,24 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache, partial
 from itertools import chain
 
+from mcpuppet.audit.deciders import CHANGES, DECISIONS, Decided, decided, decider_breaks
 from mcpuppet.audit.history import ImpossibleEventError, event_of, fold_records
+from mcpuppet.audit.lost_values import LostValues
 from mcpuppet.audit.people import people_breaks
 from mcpuppet.audit.pruning import PruningCheck, Remains
 from mcpuppet.audit.reader import OpenReader, SessionReader
 from mcpuppet.audit.record import ChainBreak, OpenedRecord, Record, open_record, verify_chain
 from mcpuppet.audit.redaction import Vault, vault_of
-from mcpuppet.audit.signed_log import Kept, LogReport, check_log
+from mcpuppet.audit.signed_log import LOG, Kept, LogReport, check_log
 from mcpuppet.audit.verifier import VerifierError, VerifierKey, parse_key
-from mcpuppet.errors import AuditError
+from mcpuppet.errors import AuditError, StoreError
 from mcpuppet.session.admin_events import ADMINISTRATION, RecordsPruned, SigningKeyCreated
+from mcpuppet.session.events import Event
+from mcpuppet.session.snapshot import dump_state, load_state
 from mcpuppet.workflow.compiler import text_hash
 
 Fold = Callable[[Iterable[OpenedRecord]], bytes]
 """Folds a session's records into the bytes a store keeps as its state; may raise AuditError."""
 _NAMES_A_TEXT = ("RunStarted", "RulesAdopted")
+_HIDING = (b'{"$c":"', b"<redacted:", b'"ValuesErased"')
+"""What stands in the bodies of records that are committed to values, or tell of their erasure."""
+_DECISIONS = frozenset(one.__name__ for one in DECISIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +68,24 @@ def verify_store(open_reader: OpenReader, kept: Kept | None = None) -> VerifyRep
     with open_reader() as reader:
         verification = _Verification(reader, noted.fold)
         breaks = [*verification.run(), *text_breaks(reader, noted.runs), *people_breaks(reader)]
+        breaks += decider_breaks(noted.changes, noted.decided)
         if verification.pruned or noted.pruned:
             breaks += _pruning_breaks(verification.pruned, noted.pruned)
         log = None
         if kept is not None:
             log, found = check_log(reader, kept, noted.keys)
             breaks += found
+        if not breaks:  # a record that is missing is named where it is missing
+            breaks += _position_breaks(reader)
     return replace(verification.report(breaks), log=log)
+
+
+def _position_breaks(reader: SessionReader) -> Iterator[ChainBreak]:
+    """Yield a break unless each record has its place in the log, and so its leaf in the tree."""
+    try:
+        reader.size()
+    except StoreError as error:
+        yield ChainBreak(LOG, 0, f"the records do not lie one after another: {error}")
 
 
 def verify_chains(reader: SessionReader, fold: Fold | None = None) -> VerifyReport:
@@ -101,6 +120,19 @@ def text_breaks(reader: SessionReader, runs: Iterable[StartedRun]) -> Iterator[C
             yield ChainBreak(run.session_id, run.seq, what)
 
 
+def _same_state(stored: bytes | None, folded: bytes) -> bool:
+    """Whether a session goes on from the folded state.
+
+    What an earlier version stored may lack what states hold by now: it counts as it is read today.
+    """
+    if stored is None or stored == folded:
+        return stored == folded
+    try:
+        return dump_state(load_state(stored)) == folded
+    except AuditError:
+        return False
+
+
 def state_breaks(
     reader: SessionReader, session_id: str, fold: Callable[[], bytes]
 ) -> Iterator[ChainBreak]:
@@ -114,7 +146,7 @@ def state_breaks(
     except AuditError as error:
         yield ChainBreak(session_id, seq, f"its records cannot be folded: {error}")
         return
-    if state != reader.snapshot(session_id):
+    if not _same_state(reader.snapshot(session_id), state):
         what = "the stored state differs from the fold of the session's records"
         yield ChainBreak(session_id, seq, what)
 
@@ -168,9 +200,10 @@ class _Verification:
             found += self._chain(session_id, chain([] if first is None else [first], records))
             vault = vault_of(self._reader, session_id)
             if not found and self._fold is not None:
-                records = self._reader.records(session_id)
-                opened = (vault.opened(open_record(one.body)) for one in records)
+                lost = LostValues(vault)
+                opened = _opened(self._reader.records(session_id), vault, lost)
                 found += state_breaks(self._reader, session_id, partial(self._fold, opened))
+                found += lost.breaks()
             found += disclosure_breaks(vault)
         except Exception as error:  # noqa: BLE001 - a spoilt row must be reported, whatever it raises
             found.append(unreadable(session_id, self._records[session_id], error))
@@ -210,6 +243,14 @@ class _Verification:
             self._records[session_id] += 1
 
 
+def _opened(records: Iterable[Record], vault: Vault, lost: LostValues) -> Iterator[OpenedRecord]:
+    for record in records:
+        opened = open_record(record.body)
+        if any(mark in record.body for mark in _HIDING):  # most records hide nothing
+            lost.take(opened)
+        yield vault.opened(opened)
+
+
 class _Noted:
     """What the records say that is checked after all of them were read."""
 
@@ -217,6 +258,8 @@ class _Noted:
         self.runs: list[StartedRun] = []
         self.keys: list[VerifierKey] = []
         self.pruned: list[tuple[int, RecordsPruned]] = []
+        self.changes: list[tuple[datetime, Event]] = []
+        self.decided: list[Decided] = []
 
     def fold(self, records: Iterable[OpenedRecord]) -> bytes:
         return fold_records(self._through(records))
@@ -228,12 +271,22 @@ class _Noted:
                 self.runs.append(StartedRun(opened.session_id, opened.seq, workflow_hash))
             elif opened.session_id == ADMINISTRATION:
                 self._administered(opened)
+            elif opened.kind in _DECISIONS:
+                self._decided(opened)
             yield opened
+
+    def _decided(self, opened: OpenedRecord) -> None:
+        with suppress(ImpossibleEventError):
+            one = decided(opened.session_id, opened.seq, opened.at, event_of(opened))
+            if one is not None:
+                self.decided.append(one)
 
     def _administered(self, opened: OpenedRecord) -> None:
         # A record that is not fit for its kind is reported by the fold.
         with suppress(ImpossibleEventError, VerifierError):
             event = event_of(opened)
+            if isinstance(event, CHANGES):
+                self.changes.append((opened.at, event))
             if isinstance(event, SigningKeyCreated):
                 self.keys.append(parse_key(event.verifier_key))
             elif isinstance(event, RecordsPruned):

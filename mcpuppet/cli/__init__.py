@@ -40,6 +40,10 @@ app = typer.Typer(
     name="mcpuppet",
     cls=CommandGroup,
     help="A governance gateway for MCP: workflows decide which tools an AI may call now.",
+    epilog=(
+        "Exit codes, where a command names no others: 0 fine; 1 refused, or findings; 2 wrong use, "
+        "or input that cannot be used; 4 timed out waiting; 130 interrupted."
+    ),
     no_args_is_help=True,
     # Plain help and errors: Rich's cost a quarter of a second, and show text unescaped.
     rich_markup_mode=None,

@@ -30,7 +30,7 @@ def bundle(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Write one session's records with the proof that they are in the signed log.
+    """Write one session's records with the proof that they hold.
 
     Whoever gets the file verifies it alone: `mcpuppet audit verify FILE --key KEY`, or a copy of
     mcpuppet/audit/verifier.py. What is not signed yet is signed first. Exit codes: 0 written; 1 the

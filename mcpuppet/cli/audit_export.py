@@ -41,13 +41,16 @@ def export(
     since: Annotated[
         str | None, typer.Option("--from", help="Nothing before: 2026-01-31, or 30d (ago).")
     ] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Nothing from this moment on.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="The last day, or the time before which.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file that is not there yet.")
+        Path | None,
+        typer.Option("--output", "-o", help="A file that is not there yet.", show_default="stdout"),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Write the audit trail: whole, to be verified elsewhere, or in a form that others read.
+    """Write the audit trail, for verifiers or for other systems.
 
     jsonl is the whole log with its last checkpoint, for `mcpuppet audit verify FILE --key KEY` and
     for verifiers that others write; what belongs to one session is what `mcpuppet audit bundle`
@@ -63,18 +66,21 @@ def export(
     from mcpuppet.app import utc_now  # noqa: PLC0415
     from mcpuppet.audit.log import latest_checkpoint, write_export  # noqa: PLC0415
     from mcpuppet.cli.config import read_settings  # noqa: PLC0415
-    from mcpuppet.cli.moments import moment  # noqa: PLC0415
+    from mcpuppet.cli.moments import end_moment, moment  # noqa: PLC0415
     from mcpuppet.store.sqlite_reader import open_view  # noqa: PLC0415
 
     now, settings = utc_now(), read_settings(config)
-    span = tuple(None if one is None else moment(one, now) for one in (since, until))
+    begin = None if since is None else moment(since, now)
+    end = None if until is None else end_moment(until, now)
+    if begin is not None and end is not None and begin >= end:
+        raise typer.BadParameter(f"--from {since} is not before --to {until}")
     # Read before the store is: a checkpoint of more than the view shows would look like a cut.
     note = latest_checkpoint(settings.audit) if form is Format.JSONL else None
     with open_view(settings.store) as reader, _opened(output) as out:
         if form is Format.JSONL:
             count = write_export(reader, note, out)
         else:
-            count = _translated(reader, form, session, span, out)
+            count = _translated(reader, form, session, (begin, end), out)
     where = "" if output is None else f" to {output}"
     say(f"{counted(count, 'record')} written{where}")
 

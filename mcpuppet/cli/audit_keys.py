@@ -34,5 +34,7 @@ def kept_in(path: Path) -> list[KeptCheckpoint]:
     """The checkpoints in a file, one or many; raises InvalidInputError."""
     try:
         return split_notes(path.read_bytes(), str(path))
-    except (OSError, VerifierError) as error:
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
+    except VerifierError as error:
         raise InvalidInputError(f"{path} holds no checkpoints: {error}") from error

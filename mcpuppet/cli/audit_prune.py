@@ -31,12 +31,14 @@ def prune(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Remove the contents of sessions that ended long ago, for good; needs an admin's token.
+    """Remove the contents of sessions that ended long ago, for good.
 
-    Their records keep place and hash, so the rest of the trail still verifies. What waits for a
-    person is kept, and so is the administration log, which says what was pruned. What is younger
-    than six months is kept unless --force is given: the EU AI Act asks for that (Articles 19 and
-    26(6)).
+    It needs an admin's token, with --dry-run too. Their records keep place and hash, so the rest of
+    the trail still verifies. What waits for a person is kept, and so is the administration log,
+    which says what was pruned. What is younger than six months is kept unless --force is given: the
+    EU AI Act asks for that (Articles 19 and 26(6)).
+
+    Exit codes: 0 pruned, or nothing to prune; 1 refused, or not agreed to; 2 wrong use.
     """
     token = read_token(token_file)
     # The store costs a second of imports that --help should not pay.

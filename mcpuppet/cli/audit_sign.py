@@ -19,9 +19,12 @@ def init(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Make the key that signs the audit trail, and print its public half for auditors.
+    """Make the key that signs the audit trail.
 
-    Until the store has its first person this needs no token; after that it needs an admin's.
+    Its public half is printed: give it to auditors. Until the store has its first person this needs
+    no token; after that it needs an admin's.
+
+    Exit codes: 0 made; 1 refused; 2 there is a key already, or it cannot be written.
     """
     # The store costs a second of imports that --help should not pay.
     from mcpuppet.cli import auditing  # noqa: PLC0415
@@ -38,7 +41,7 @@ def init(
 
 
 def checkpoint(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Sign all that is recorded by now, and print the latest checkpoint.
+    """Sign all that is recorded by now, and print the checkpoint.
 
     `mcpuppet serve` does so by itself. Before, every record that was signed is compared with what
     it was. Exit codes: 0 signed, or nothing was new; 1 the store is not what was signed before, and

@@ -37,9 +37,12 @@ def disclose(
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print values that were redacted; needs the token of an auditor or admin.
+    """Print values that were redacted; needs an auditor's token.
 
-    That they were read, by whom and why is recorded in the session before they are printed.
+    An admin's does as well. That they were read, by whom and why is recorded in the session before
+    they are printed.
+
+    Exit codes: 0 printed; 1 refused; 2 there is no such session or value.
     """
     wanted = _wanted(commitments, all_values)
     token = read_token(token_file)
@@ -70,8 +73,11 @@ def erase(
 ) -> None:
     """Delete redacted values for good; needs an admin's token.
 
-    The records stay as they are and still verify; what they say of the values is a number that
-    cannot be undone. Rules of an active run that read an erased value hold their step.
+    With a value go all others that hold it, or a part of it. The records stay as they are and still
+    verify; what they say of the values is a number that cannot be undone. Rules of an active run
+    that read an erased value hold their step.
+
+    Exit codes: 0 erased; 1 refused, or not agreed to; 2 there is no such session or value.
     """
     wanted = _wanted(commitments, all_values)
     token = read_token(token_file)
@@ -83,7 +89,7 @@ def erase(
         person = await desk.people.authenticate(token)
         disclosing = Disclosing(desk.ledger, desk.store)
         disclosing.check_erasure(person, reason)
-        found = await disclosing.named(session, wanted)
+        found = await disclosing.to_erase(session, wanted)
         if not found:
             say(f"session {session} holds no value that could be erased")
             return

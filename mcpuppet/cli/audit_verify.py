@@ -37,14 +37,17 @@ def verify(
     replay: Annotated[
         bool, typer.Option("--replay", help="Also make every decision again, from the records.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Of an export, read every record as strict JSON too.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify every session, and the whole log against every signed checkpoint of it.
+    """Verify the audit trail: the store, or an export of it.
 
-    Of the store it checks each chain of records, each history and state, and that the log is the
-    one that was signed. Without --key the keys count that the administration log names. With
-    --replay every decision must also be the one to which the recorded rules lead.
+    Of the store it checks each chain of records, each history and state, and that the whole log is
+    the one that every checkpoint signed. Without --key the keys count that the administration
+    log names. With --replay every decision must also be the one to which the recorded rules lead.
 
     Exit codes: 0 everything holds; 1 something does not, and each break is listed; 2 the store or
     the file cannot be opened.
@@ -56,12 +59,14 @@ def verify(
     keys = [found for one in key or () for found in trusted(one)]
     kept = [found for path in checkpoint or () for found in kept_in(path)]
     if export is None:
+        if strict:
+            raise typer.BadParameter("--strict is for an export; of the store all is always read")
         played = reporting.replay(config) if replay else None
         ok = _store(reporting.verify(config, keys, kept), played, as_json)
     elif replay:
         raise typer.BadParameter("--replay needs the store; an export is verified without it")
     else:
-        ok = _export(reporting.verify_export_file(export, keys, kept), as_json)
+        ok = _export(reporting.verify_export_file(export, keys, kept, strict=strict), as_json)
     raise typer.Exit(0 if ok else REFUSED)
 
 
@@ -93,9 +98,12 @@ def _replay_summary(played: ReplayReport) -> str:
         f"{played.rederived} of {counted(played.decisions, 'decision')} made again from the rules"
     )
     if consistent:
-        said += f"; {consistent} agree with what the records state and cannot prove"
+        agree = "agrees" if consistent == 1 else "agree"
+        said += f"; {consistent} {agree} with what the records state and cannot prove"
     if played.not_derivable:
         said += f"; not made again: {_reasons(played.not_derivable)}"
+    if played.unfollowed:
+        said += f"; records whose causes were not followed: {_reasons(played.unfollowed)}"
     if played.unread:
         said += f"; sessions that were not played: {_reasons(played.unread)}"
     return f"{said}."

@@ -17,7 +17,10 @@ def cancel(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """End the active run of a session."""
+    """End the active run of a session.
+
+    Exit codes: 0 recorded; 1 refused; 2 there is no such session, or no active run.
+    """
     token = read_token(token_file)
     from mcpuppet.cli import deciding  # noqa: PLC0415 - a second of imports
 

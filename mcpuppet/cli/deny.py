@@ -17,7 +17,10 @@ def deny(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Deny a request; one denial decides."""
+    """Deny a request; one denial decides.
+
+    Exit codes: 0 recorded; 1 refused; 2 there is no such request.
+    """
     token = read_token(token_file)
     from mcpuppet.cli import deciding  # noqa: PLC0415 - a second of imports
 

@@ -198,12 +198,12 @@ def _late_words(fate: Fate) -> str:
         return ""
     after = "" if late.seconds is None else f" after {late.seconds:.1f} s"
     if late.outcome == "failed":
-        return f"it answered late{after}, with an error: {late.message}"
+        return f"the outcome came{after}: failed: {late.message}"
     if late.result is None:
-        return f"it answered late{after}, with a result of {late.result_bytes:,} bytes"
+        return f"the outcome came{after}: succeeded, with a result of {late.result_bytes:,} bytes"
     text = json.dumps(result_value(late.result), ensure_ascii=False)
     shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-    return f"it answered late{after}, with success: {shown}"
+    return f"the outcome came{after}: succeeded: {shown}"
 
 
 def _rules(progress: Progress) -> RulesView | None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import typer
+
+
+def end_moment(text: str, now: datetime) -> datetime:
+    """The moment before which a span ends: of a day, its end; else as `moment`."""
+    named = moment(text, now)
+    return named + timedelta(days=1) if _is_day(text) else named
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == len("2026-01-31") and text.count("-") == 2
 
 
 def moment(text: str, now: datetime) -> datetime:

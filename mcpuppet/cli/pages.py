@@ -236,7 +236,7 @@ def _held(held: HeldView, session_id: str) -> Iterator[Text]:
     yield Text()
     yield _row("held", plain(f"{what}: {held.reason}", "red"))
     if held.late:
-        yield _row("late answer", plain(f"{held.late}; it counts for nothing until you say so"))
+        yield _row("late", plain(f"{held.late}; it counts for nothing until you say so"))
     yield _row("settle it", command)
 
 
@@ -291,7 +291,7 @@ def reviews_page(views: Sequence[ReviewView], now: datetime) -> Text:
 
 def review_page(view: ReviewView, now: datetime) -> Text:
     """One bypass, and by when somebody else has to look at it."""
-    left = _time_left(view.due_at, now, "is overdue")
+    left = _time_left(view.due_at, now, "overdue")
     due = plain(left, "bold red" if view.overdue else "")
     command = f'mcpuppet review {view.review_id} --justified | --unjustified --note "..."'
     return _lines(

@@ -59,7 +59,7 @@ def report(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Report on a session or a period from its records, verifying them.
+    """Report on a session or a period, from verified records.
 
     Days are those of UTC. Exit codes: 0 reported; 1 reported, but something that was checked does
     not hold; 2 no such session, or the report cannot be written.

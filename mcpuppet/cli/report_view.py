@@ -29,6 +29,7 @@ from mcpuppet.audit.report import (
     LateOutcomeReport,
     Resolution,
     RunReport,
+    VoteReport,
 )
 from mcpuppet.audit.report_words import value_text
 from mcpuppet.cli.document_view import render_blocks
@@ -168,11 +169,11 @@ def _print_approvals(approvals: Iterable[ApprovalReport], console: Console) -> N
                 "values": _json(one.binds),
                 **{f"shown call {n}": _shown(call) for n, call in enumerate(one.shown, start=1)},
                 **{
-                    f"vote {n}": f"{vote.by}, {_moment(vote.at)}, {vote.channel}"
+                    f"vote {n}": f"{vote.by}, {_moment(vote.at)}, {vote.channel}{_void(vote)}"
                     for n, vote in enumerate(one.votes, start=1)
                 },
                 **_changes(one),
-                "expired": _moment(one.expires_at) if one.expired else None,
+                "expired": _moment(_last_moment(one)) if one.expired else None,
                 "decided": None if one.decided_at is None else _decided(one),
                 "reason": one.reason,
                 "justification": one.justification,
@@ -180,6 +181,15 @@ def _print_approvals(approvals: Iterable[ApprovalReport], console: Console) -> N
             },
             indent=4,
         )
+
+
+def _void(vote: VoteReport) -> str:
+    return "; void: the call was edited after it" if vote.void else ""
+
+
+def _last_moment(one: ApprovalReport) -> datetime:
+    """When a request ran out, or would have: an escalation gives it more time."""
+    return one.escalations[-1].expires_at if one.escalations else one.expires_at
 
 
 def _print_asks(asks: Iterable[AskReport], console: Console) -> None:
@@ -289,7 +299,7 @@ def _print_hold(hold: HoldReport, console: Console) -> None:
 
 
 def _print_unknown(call: CallReport, console: Console) -> None:
-    style = "" if call.settled else _WARN
+    style = "" if call.settled and not call.contradicted else _WARN
     console.print(_indented(2, plain(f"call {call.call_id} of {call.tool}: unknown", style)))
     _print_facts(
         console,
@@ -298,6 +308,9 @@ def _print_unknown(call: CallReport, console: Console) -> None:
             "reason": call.error,
             "settled": _settled(call),
             "late answer": None if call.late is None else _late(call.late),
+            "contradiction": "what was settled is not what the answer says"
+            if call.contradicted
+            else None,
         },
         indent=4,
     )

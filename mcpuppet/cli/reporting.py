@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mcpuppet.app import Desk
@@ -18,6 +19,7 @@ from mcpuppet.audit.verifier import (
 from mcpuppet.audit.verify import VerifyReport, verify_store
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.errors import InvalidInputError
+from mcpuppet.store.sqlite_reader import open_view
 
 
 def verify(
@@ -35,18 +37,23 @@ def replay(config: Path) -> ReplayReport:
     """Make every decision of every session again."""
 
     async def work(desk: Desk) -> ReplayReport:
-        return replay_store(desk.store.reader)
+        # By its path, so that other processes can open the store too.
+        return replay_store(partial(open_view, desk.settings.store))
 
     return at_desk(config, work)
 
 
 def verify_export_file(
-    path: Path, keys: Sequence[VerifierKey], checkpoints: Sequence[KeptCheckpoint]
+    path: Path,
+    keys: Sequence[VerifierKey],
+    checkpoints: Sequence[KeptCheckpoint],
+    *,
+    strict: bool,
 ) -> ExportReport:
     """Verify an export; needs neither settings nor a store. Raises InvalidInputError."""
     try:
         with path.open("rb") as file:
-            return verify_export(read_lines(file), keys, checkpoints)
+            return verify_export(read_lines(file), keys, checkpoints, strict=strict)
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
 

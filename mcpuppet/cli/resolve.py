@@ -17,7 +17,7 @@ def resolve(
         list[str],
         typer.Argument(
             metavar="[SESSION] TARGET",
-            help="A call, or a step of the session, as `mcpuppet show` lists them.",
+            help="A call, or a held step, as `mcpuppet show` lists them.",
         ),
     ],
     happened: Annotated[
@@ -34,7 +34,10 @@ def resolve(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Settle a call of unknown outcome, or a held step."""
+    """Settle a call of unknown outcome, or a held step.
+
+    Exit codes: 0 recorded; 1 refused; 2 there is no such call or step, or it does not wait.
+    """
     if len(words) > (2 if session is None else 1):
         raise InvalidInputError("one call or step at a time: `mcpuppet resolve SESSION TARGET`")
     token = read_token(token_file)

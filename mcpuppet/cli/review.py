@@ -13,7 +13,7 @@ from mcpuppet.cli.token_source import read_token
 
 def review(
     review_id: Annotated[
-        str, typer.Argument(metavar="REVIEW", help="As `mcpuppet reviews` lists it.")
+        str, typer.Argument(metavar="review", help="As `mcpuppet reviews` lists it.")
     ],
     justified: Annotated[
         bool,

@@ -47,9 +47,10 @@ def disable(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Let a person decide nothing any more, with an admin's token. It cannot be undone.
+    """Let a person decide nothing any more. It cannot be undone.
 
-    Votes that they gave for what is still open do not count; what was granted stays granted.
+    It needs an admin's token. Votes that they gave for what is still open do not count; what was
+    granted stays granted.
     """
     token = read_token(token_file)
     from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
@@ -63,9 +64,9 @@ def rotate(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Give a person a new token and print it, this once; the old one is worth nothing then.
+    """Give a person a new token and print it, this once.
 
-    With an admin's token, or with one's own.
+    The old one is worth nothing then. It needs an admin's token, or the person's own.
     """
     token = read_token(token_file)
     from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
@@ -81,7 +82,10 @@ def roles(
     config: ConfigOption = DEFAULT_CONFIG,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Give a person these roles in place of those they hold, with an admin's token."""
+    """Give a person these roles in place of those they hold.
+
+    It needs an admin's token.
+    """
     token = read_token(token_file)
     from mcpuppet.cli import managing  # noqa: PLC0415 - a second of imports
 

@@ -83,6 +83,17 @@ class DemoFolder:
     def effects_file(self) -> Path:
         return self.state / "effects.jsonl"
 
+    def token_file(self, name: str) -> Path:
+        """Where the token of one of the demo's people is, if they were given one."""
+        return self.root / "tokens" / name
+
+    def keep_token(self, name: str, token: str) -> None:
+        """Write a person's token down, so that who plays on can decide as them."""
+        file = self.token_file(name)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(f"{token}\n", encoding="utf-8")
+
     def effects(self, tool: str) -> tuple[Effect, ...]:
         """Every change that the servers wrote down for `server.tool`, the first one first."""
         return tuple(one for one in self._effects() if one.tool == tool)

@@ -23,6 +23,7 @@ _STYLES: Final = {
     "watch": "bold magenta",
     "AI": "bold cyan",
     "allowed": "bold green",
+    "replayed": "bold green",
     "REFUSED": "bold red",
     "waiting": "bold yellow",
     "failed": "bold red",

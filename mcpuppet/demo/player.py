@@ -92,8 +92,14 @@ def _tell_what_next(narrator: Narrator, folder: DemoFolder, session_id: str) -> 
     narrator.tell(f"Everything that happened is in {folder.root}, for you to look at:")
     narrator.command(f"{command} report {config}")
     narrator.command(f"{command} show {session_id} {config}")
-    narrator.command(f"{command} approvals {config}")
+    narrator.command(f"{command} audit verify {config}")
     narrator.gap()
+    if folder.token_file("alice").exists():
+        narrator.tell(
+            "To decide as alice (an admin too) or bob, add `--token-file` and the file of that "
+            f"name in {folder.token_file('alice').parent}. Real tokens are kept where no agent "
+            "can read."
+        )
     narrator.tell(
         "The rules are the YAML files in its folder workflows, the settings are mcpuppet.yaml. To "
         "see it with a real AI, add this to claude_desktop_config.json (or to the configuration of "

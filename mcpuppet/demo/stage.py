@@ -116,7 +116,7 @@ class Stage:
         """
         self.narrator.asks(tool, arguments)
         answer = await self.ask_unseen(tool, arguments, status)
-        self.narrator.lines(_LABELS[status], _words(answer))
+        self.narrator.lines(str(answer.details.get("how") or _LABELS[status]), _words(answer))
         await self._end_call(listed)
         return answer
 
@@ -151,6 +151,7 @@ class Stage:
         ran = await self.command("user", "add", name, "--role", role, token=admin)
         self.expect(ran.code == 0, f"{name} could not be added: {' '.join(ran.lines)}")
         self._tokens[name] = ran.stdout.strip()
+        self.folder.keep_token(name, self._tokens[name])
 
     async def decide(self, name: str, *arguments: str) -> Ran:
         """Have a person run a `mcpuppet` command with their token, and show what it answered."""

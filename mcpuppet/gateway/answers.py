@@ -158,8 +158,11 @@ def _repeat_note(answer: CallAnswer) -> str:
     """That nothing was called, where a request was made before."""
     if not answer.how:
         return ""
-    known = "waited for its answer" if answer.how == "attached" else "is what was recorded of it"
-    return f"This repeats call {answer.repeats}: nothing was called again, and this {known}.\n"
+    if answer.how == "attached":
+        known = "this waited for its answer"
+    else:
+        known = "the recorded outcome is replayed"
+    return f"This repeats {answer.repeats}: nothing was called again, and {known}.\n"
 
 
 def _legal(answer: CallAnswer, client: Client) -> str:

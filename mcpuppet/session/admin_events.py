@@ -25,6 +25,8 @@ class UserAdded:
     """None for the first person of a store."""
     by_credential: str = ""
     """The first 12 hex digits of the SHA-256 of the token of who did it."""
+    note: str = ""
+    """Why this was recorded later than it happened, where it was."""
 
 
 @dataclass(frozen=True, slots=True)

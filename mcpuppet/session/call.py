@@ -31,6 +31,8 @@ class Call:
     arguments: Mapping[str, Any]
     recorded: Mapping[str, Any] | None = None
     """The arguments as records show them, where that is not as they are."""
+    secret: bool = False
+    """Whether a mark stands for part of what records show: other calls may be shown just alike."""
 
     @property
     def on_record(self) -> Mapping[str, Any]:

@@ -224,7 +224,7 @@ class Progress(Deciding):
                 call_id=call_id,
                 tool=tool,
                 arguments=arguments,
-                digest=digest_of([tool, arguments]),
+                digest=digest_of([tool, self.call(tool, arguments).on_record]),
                 purpose="reconcile",
                 step=call.step,
                 attempt=call.readings + 1,

@@ -101,6 +101,8 @@ def _with(mapping: Mapping[str, Any], /, **values: Any) -> Mapping[str, Any]:
 
 
 def _without(mapping: Mapping[str, Any], keys: Iterable[str]) -> Mapping[str, Any]:
+    if not mapping:
+        return mapping
     gone = set(keys)
     return {key: value for key, value in mapping.items() if key not in gone}
 
@@ -313,21 +315,19 @@ def _call_unknown(state: SessionState, event: e.CallBecameUnknown, at: datetime)
 
 def _step_succeeded(run: RunState, event: e.StepSucceeded, at: datetime) -> RunState:
     run = _move(run, event.step, "succeed", at, "success")
-    return changed(
-        _settled(run, event.step), results=_with(run.results, **{event.step: event.kept})
-    )
+    results = _with(run.results, **{event.step: event.kept})
+    return changed(run, results=results, **_settled(run, event.step))
 
 
 def _step_failed(run: RunState, event: e.StepFailed, at: datetime) -> RunState:
-    return _settled(_move(run, event.step, "fail", at, "failure"), event.step)
+    run = _move(run, event.step, "fail", at, "failure")
+    return changed(run, **_settled(run, event.step))
 
 
-def _settled(run: RunState, step: str) -> RunState:
-    return changed(
-        run,
-        held=_without(run.held, [step]),
-        counters=_without(run.counters, [f"attempt:{step}", f"repeat:{step}"]),
-    )
+def _settled(run: RunState, step: str) -> dict[str, Mapping[str, Any]]:
+    """What changes in a run with the end of a step, whichever it is."""
+    counters = _without(run.counters, [f"attempt:{step}", f"repeat:{step}"])
+    return {"held": _without(run.held, [step]), "counters": counters}
 
 
 def _step_returned(run: RunState, event: e.StepReturned, at: datetime) -> RunState:

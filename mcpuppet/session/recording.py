@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcpuppet.audit.commitments import COMMITMENT, FORGERY
+from mcpuppet.audit.commitments import COMMITMENT, FORGERY, SECRET_MARK
 from mcpuppet.audit.redaction import CONTENT, WORDS, Vault, redacted_field
 from mcpuppet.secret_text import KNOWN_KEYS, Scrubber
 from mcpuppet.session import events as e
-from mcpuppet.session.call import MAX_SHOWN_BYTES, Call, canonical_json
+from mcpuppet.session.call import MAX_SHOWN_BYTES, Call, canonical_json, digest_of
 from mcpuppet.session.state import SessionState
 from mcpuppet.workflow.compiled import CompiledWorkflow, Rulebook
 from mcpuppet.workflow.compiled_policy import CompiledFact
@@ -94,9 +94,15 @@ class Recorder:
         content: Any = arguments
         if self._scrubber.suspects(text):
             content = self._scrubber.data(arguments)
+            text = _encode(content)
+        secret = SECRET_MARK in text
         if places or self.vault or _is_forged(text):
             content = self.vault.value(content, places)
-        return Call(tool, arguments, None if content is arguments else content)
+        return Call(tool, arguments, None if content is arguments else content, secret)
+
+    def keeps(self, text: str) -> bool:
+        """Whether a text can be recorded as it is, because no secret is in it."""
+        return not self._scrubber.suspects(_encode(text)) or self._scrubber.text(text) == text
 
     def hidden(self, content: Any) -> Any:
         """Content as it stands in records: what digests that are recorded are made of."""
@@ -123,6 +129,8 @@ class Recorder:
                 value = self._scrubber.data(value)
                 if field.name == "reconcile" and value != before:
                     value = None  # asked for something else, it would tell of something else
+                if field.name == "result" and hasattr(event, "result_digest") and value != before:
+                    yield "result_digest", digest_of(value)
             if field.name in _CUT:
                 value = _cut(value)
             elif field.name in ("verdicts", "would_have_denied"):
@@ -140,11 +148,26 @@ class Recorder:
         data, text = prepared.data, prepared.text
         if not places and not self.vault and len(text) <= MOST_FIELD_BYTES and not _is_forged(text):
             return data
+        result = data.get("result")
         # The arguments first: their digest was made when nothing else of the event was known.
         for name in sorted(data, key=lambda one: one != "arguments"):
             if name in CONTENT or name in WORDS:
                 data[name] = self._field(name, data[name], places.get(name, ()))
+        if isinstance(prepared.event, e.CallDenied) and prepared.event.rule == "unknown_tool":
+            data["tool"] = self.vault.text(data["tool"])  # it names nothing: a model made it up
+        if "result_digest" in data:
+            data["result_digest"] = self._result_digest(data, result, places)
         return data
+
+    def _result_digest(self, data: Mapping[str, Any], result: Any, places: Places) -> str:
+        """The digest of a result as the record shows it, which lets nobody guess what it hides.
+
+        Of a result that is not kept, nobody knows what would have been hidden: it has none then.
+        """
+        if result is None and (places or self.vault):
+            return ""
+        is_shown = data["result"] == result
+        return str(data["result_digest"]) if is_shown else digest_of(data["result"])
 
     def _field(self, name: str, content: Any, places: tuple[Pointer, ...]) -> Any:
         hidden = redacted_field(self.vault, name, content, places)

@@ -164,21 +164,22 @@ class Settling:
 
     def settle(self) -> None:
         """Let everything follow that follows without anybody's doing, until nothing more does."""
-        while self.run is not None and self._settle_steps():
+        while (run := self.run) is not None and self._settle_steps(run):
             pass
-        if self.run is not None:
-            self._end_if_done(self.run)
+        if run is not None:
+            self._end_if_done(run)
 
-    def _settle_steps(self) -> bool:
-        """One pass over the steps; True when some step changed."""
+    def _settle_steps(self, now: RunState) -> bool:
+        """One pass over the steps of the run as it is now; True when some step changed."""
+        if not now.failing and not self.workflow.may_stir(now.marking):
+            return False
         before = count = len(self.events)
-        run, steps, touching = self.run, self.workflow.steps, self.workflow.touching
-        assert run is not None
-        known = statuses(run.marking, len(steps))
+        steps, touching = self.workflow.steps, self.workflow.touching
+        run, known = now, statuses(now.marking, len(steps))
         for step in steps:
             if len(self.events) > count:
+                assert self.run is not None
                 run, count = self.run, len(self.events)
-                assert run is not None
                 known = statuses(run.marking, len(steps))
             status = known[step.index]
             if run.failing and not step.finally_:
@@ -244,7 +245,7 @@ class Settling:
         )
 
     def _end_if_done(self, run: RunState) -> None:
-        if self._is_busy(run) or (run.failing and self._left_to_undo(run)):
+        if self.workflow.is_busy(run.marking) or (run.failing and self._left_to_undo(run)):
             return
         for step in self.workflow.steps:
             if status_of(run.marking, step.index) & (PENDING | RUNNING):
@@ -253,16 +254,6 @@ class Settling:
             self.emit(e.RunEnded(end_of(run), run.end_reason or ""))
         else:
             self.emit(e.RunEnded("completed", "every step that had to be done is done"))
-
-    def _is_busy(self, run: RunState) -> bool:
-        """Whether a step still runs, or still has to."""
-        for step in self.workflow.steps:
-            status = status_of(run.marking, step.index)
-            if status == RUNNING and (step.approval is None or not step.optional):
-                return True
-            if status == PENDING and not step.optional:
-                return True
-        return False
 
     def _left_to_undo(self, run: RunState) -> bool:
         return any(

@@ -174,7 +174,7 @@ def open_reader(path: Path) -> apsw.Connection:
     require_sqlite(apsw.sqlite_lib_version())
     with store_errors(path):
         if not path.exists():
-            raise StoreError(f"there is no store at {path}")
+            raise StoreError(f"there is no store {path} yet; `mcpuppet serve` makes it")
         return _closed_on_error(
             apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY), path, writing=False
         )

@@ -6,11 +6,11 @@ up by name that can be looked up by place. Nothing here knows a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from mcpuppet.workflow.compiled_policy import CompiledFact, CompiledPolicy
@@ -23,6 +23,7 @@ from mcpuppet.workflow.definition import (
     WorkflowDefinition,
 )
 from mcpuppet.workflow.expression import Expression
+from mcpuppet.workflow.marking import PENDING, RUNNING, status_of
 from mcpuppet.workflow.schema import CompiledSchema
 from mcpuppet.workflow.sensitive import (
     NOTHING,
@@ -36,6 +37,8 @@ RETRY_ON_UNKNOWN = Retry(attempts=3)
 """The attempts of a step with `on_unknown: retry` and no `retry` of its own."""
 LONGEST_WAIT_INSIDE = timedelta(seconds=20)
 """Retries whose waits add up to no more than this happen inside one call of the client."""
+_MOST_MARKINGS = 1024
+"""For how many markings of a workflow it is remembered what they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +292,36 @@ class CompiledWorkflow(Rulebook):
             for need in step.needs:
                 masks[step.index] |= need.satisfied | need.dead
         return tuple(masks)
+
+    @cached_property
+    def may_stir(self) -> Callable[[int], bool]:
+        """Whether, by a marking, something may follow by itself for a step that is pending.
+
+        Answers are remembered, as those of `is_busy` are: runs pass through the same few markings.
+        """
+        return lru_cache(_MOST_MARKINGS)(self._may_stir)
+
+    def _may_stir(self, marking: int) -> bool:
+        return any(
+            (step.needs and step.needs_are_dead(marking))
+            or (step.needs_hold(marking) and (step.when is not None or step.approval is not None))
+            for step in self.steps
+            if status_of(marking, step.index) == PENDING
+        )
+
+    @cached_property
+    def is_busy(self) -> Callable[[int], bool]:
+        """Whether, by a marking, a step still runs, or still has to."""
+        return lru_cache(_MOST_MARKINGS)(self._is_busy)
+
+    def _is_busy(self, marking: int) -> bool:
+        for step in self.steps:
+            status = status_of(marking, step.index)
+            if status == RUNNING and (step.approval is None or not step.optional):
+                return True
+            if status == PENDING and not step.optional:
+                return True
+        return False
 
     def uses(self, tool: str) -> bool:
         """Whether a step or compensation uses the tool."""

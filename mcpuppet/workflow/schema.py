@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -52,6 +53,8 @@ class CompiledSchema:
 
     source: Schema
     _validator: Any = field(repr=False, compare=False)
+    _fits_plainly: Callable[[object], bool] | None = field(default=None, repr=False, compare=False)
+    """For a schema of a type and bounds, as most are, whether a value is sure to fit."""
 
     def violations(self, value: object) -> list[str]:
         """At most five sentences on what does not fit, such as "amount: 'x' is not of type
@@ -61,6 +64,8 @@ class CompiledSchema:
         judged (nested too deeply, not Unicode) does
         not fit.
         """
+        if self._fits_plainly is not None and self._fits_plainly(value):
+            return []
         _references_left.set([MAX_REFERENCES])
         try:
             errors = islice(self._validator.iter_errors(value), MAX_VIOLATIONS)
@@ -99,7 +104,30 @@ def _remembered(text: str) -> CompiledSchema:
 def _compiled(schema: Schema) -> CompiledSchema:
     copy, dialect = checked_copy(schema)
     validator = _VALIDATORS[dialect](copy, format_checker=_FORMATS, registry=Registry())
-    return CompiledSchema(copy, validator)
+    return CompiledSchema(copy, validator, _plain_test(copy))
+
+
+_PLAIN_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+def _plain_test(schema: Schema) -> Callable[[object], bool] | None:
+    """Whether a value is sure to fit, for a schema that asks for one plain type within bounds."""
+    if not isinstance(schema, Mapping) or not schema.keys() <= {"type", "minimum", "maximum"}:
+        return None
+    name = schema.get("type")
+    if not isinstance(name, str) or name not in _PLAIN_TYPES:
+        return None
+    types = _PLAIN_TYPES[name]
+    if name in ("string", "boolean"):  # `type` and not `isinstance`, for true is no number
+        return (lambda value: type(value) in types) if len(schema) == 1 else None
+    least: Any = schema.get("minimum", -sys.float_info.max)  # below are no numbers of JSON
+    most: Any = schema.get("maximum", sys.float_info.max)
+    return lambda value: type(value) in types and least <= value <= most
 
 
 def _sentence(error: ValidationError) -> str:

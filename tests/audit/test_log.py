@@ -229,6 +229,13 @@ def test_a_store_that_was_rewritten_is_not_signed(site: Site) -> None:
     assert len(site.log.kept().checkpoints) == 1
 
 
+def test_a_history_that_is_gone_is_not_begun_anew(site: Site) -> None:
+    (site.settings.directory / "checkpoints").write_bytes(b"")
+    grow(site)
+    with pytest.raises(AuditError, match="is gone or empty"):
+        site.opened().checkpoint()
+
+
 def test_a_store_that_lost_its_end_is_not_signed(site: Site) -> None:
     connection = intruder(site.store)
     connection.execute("DELETE FROM record WHERE position>40")

@@ -326,6 +326,58 @@ async def test_digests_are_made_of_what_the_records_show(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
+async def test_the_digest_of_a_result_is_of_what_the_record_shows(tmp_path: Path) -> None:
+    async with governed(tmp_path, ONBOARD, servers=phone_book()) as (orchestrator, _):
+        await onboarded(orchestrator)
+        (told,) = record_data(orchestrator, "CallSucceeded")
+        text = json.dumps(told["result"], sort_keys=True, separators=(",", ":"))
+        assert told["result_digest"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.anyio
+async def test_a_result_too_long_for_the_record_has_no_digest_where_values_are_hidden(
+    tmp_path: Path,
+) -> None:
+    servers = phone_book()
+    servers.offer("crm.create", lambda _: succeeded(pin=PIN, rows=["row"] * 20_000))
+    async with governed(tmp_path, ONBOARD, servers=servers) as (orchestrator, _):
+        await orchestrator.start_workflow("tiny", {"email": EMAIL}, session_id="s")
+        await orchestrator.call_tool("s", "crm.create", {"email": EMAIL, "pin": PIN})
+        (told,) = record_data(orchestrator, "CallSucceeded")
+        assert (told["result"], told["result_digest"]) == (None, "")
+        assert told["result_bytes"] > 100_000
+
+
+@pytest.mark.anyio
+async def test_a_value_that_is_gone_without_a_record_is_a_break(tmp_path: Path) -> None:
+    async with governed(tmp_path, ONBOARD, servers=phone_book()) as (orchestrator, _):
+        await onboarded(orchestrator)
+        await orchestrator.call_tool("s", "crm.mail", {"body": EMAIL})
+        connection = apsw.Connection(str(tmp_path / "mcpuppet.db"))
+        connection.execute("DELETE FROM disclosure WHERE value LIKE '%contact%'")
+        connection.close()
+        (found,) = verify_store(orchestrator.store.reader).breaks
+        assert (found.session_id, found.seq) == ("s", 4)
+        assert "no record tells who erased" in found.what
+
+
+@pytest.mark.anyio
+async def test_with_a_value_everything_that_holds_it_is_erased(tmp_path: Path) -> None:
+    flow = "inputs: {who: {type: object, redact: true}}\nsteps:\n  a: {tool: a.a}\n"
+    person = {"name": "Jane Roe", "no": 1234567, "note": "<redacted:Jane Roe>", "other": "kept"}
+    async with governed(tmp_path, flow) as (orchestrator, _):
+        await orchestrator.start_workflow("tiny", {"who": person}, session_id="s")
+        desk = Disclosing(orchestrator.ledger, orchestrator.store)
+        (name,) = [one for one in await desk.named("s", None) if one.value == "Jane Roe"]
+        erased = await desk.to_erase("s", [name.commitment[:12]])
+        await desk.erase("s", erased, ADMIN, "asked for")
+        left = [one.value for one in await desk.named("s", None)]
+        assert sorted(map(str, left)) == ["1234567", "kept"]
+        assert verify_store(orchestrator.store.reader).breaks == ()
+    assert b"Jane Roe" not in all_bytes(tmp_path)
+
+
+@pytest.mark.anyio
 async def test_denied_arguments_are_hidden_too(tmp_path: Path) -> None:
     async with governed(tmp_path, ONBOARD, servers=phone_book()) as (orchestrator, _):
         await orchestrator.start_workflow("tiny", {"email": EMAIL}, session_id="s")
@@ -334,6 +386,16 @@ async def test_denied_arguments_are_hidden_too(tmp_path: Path) -> None:
         assert PIN not in bodies(tmp_path)
         assert EMAIL not in bodies(tmp_path)
         assert EMAIL in denied.reason  # the client knows it anyway
+
+
+@pytest.mark.anyio
+async def test_a_value_that_is_given_as_the_name_of_a_tool_is_hidden(tmp_path: Path) -> None:
+    async with governed(tmp_path, ONBOARD, servers=phone_book()) as (orchestrator, _):
+        await orchestrator.start_workflow("tiny", {"email": EMAIL}, session_id="s")
+        for tool in (EMAIL, f"crm.{EMAIL}"):
+            assert (await orchestrator.call_tool("s", tool, {})).status == "denied"
+        assert EMAIL not in bodies(tmp_path)
+        assert verify_store(orchestrator.store.reader).breaks == ()
 
 
 @pytest.mark.anyio

@@ -6,9 +6,11 @@ are passed off as the recorded ones, so that chain, head, fold and state all hol
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,13 @@ from support.histories import (
     save,
 )
 from support.play import AGENT, Play, Shared, compiled, compiled_rules
+from support.processes import open_only_here
 
 from mcpuppet.audit.history import fold_records
 from mcpuppet.audit.record import Record, open_record
 from mcpuppet.audit.replay import Mismatch, ReplayReport, replay_store
 from mcpuppet.audit.verify import verify_chains
+from mcpuppet.errors import StoreError
 from mcpuppet.session.asked import refused_call
 from mcpuppet.session.call import Call
 from mcpuppet.session.decision import Decision, Denied
@@ -84,9 +88,10 @@ def test_every_decision_of_the_shipped_workflows_comes_out_again(tmp_path: Path)
     save(tmp_path / "store.db", [onboarding(), payment(), emergency()])
     report = report_on(in_memory(tmp_path / "store.db"))
     assert report.mismatches == ()
-    assert (report.sessions, report.decisions, report.rederived) == (3, 14, 14)
+    assert (report.sessions, report.decisions, report.rederived) == (3, 14, 7)
     assert report.followed == 49
-    assert (report.consistent, report.not_derivable) == ({}, {})
+    # Policies of two of them name roles, which nothing but the record says that the agent had.
+    assert (report.consistent, report.not_derivable) == ({"roles": 7}, {})
     assert (report.unfollowed, report.unread) == ({}, {})
 
 
@@ -338,6 +343,20 @@ def test_a_vote_by_somebody_without_the_role_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("elicit", "by", "good"),
+    [
+        (", elicit: true", "user of agent", True),
+        (", elicit: true", "user of other", False),
+        ("", "user of agent", False),
+    ],
+)
+def test_a_yes_at_the_client_needs_a_step_that_asks_there(elicit: str, by: str, good: bool) -> None:
+    play = Play(f"steps:\n  sign: {{approval: {{roles: [boss], timeout: 1h}}{elicit}}}\n")
+    play.do("voted", play.approval("sign"), by, "content", "elicitation (some client)")
+    assert replayed(play).ok is good
+
+
 def test_a_grant_after_the_time_was_over_is_named() -> None:
     play = Play("steps:\n  sign: {approval: {roles: [boss], timeout: 1h}}\n")
     play.clock.advance(hours=2)  # and time is not looked at
@@ -466,8 +485,75 @@ def test_arguments_that_were_not_kept_hide_no_call_out_of_turn() -> None:
 
 def test_a_call_whose_arguments_were_not_kept_is_counted_apart() -> None:
     reader = recorded([called(Play(LINE), "s.a")[0]])
-    rewritten(reader, "session", lambda inside: inside[2][2].update(arguments=None))
+    gone = {"arguments": None, "arguments_bytes": 100_000}
+    rewritten(reader, "session", lambda inside: inside[2][2].update(gone))
     assert report_on(reader).not_derivable == {"the arguments were not kept": 1}
+
+
+@pytest.mark.parametrize("size", [0, 10, 64 * 1024])
+def test_arguments_that_were_short_enough_to_be_kept_cannot_be_missing(size: int) -> None:
+    play, seq = other_arguments()
+    reader = recorded([play])
+    gone = {"arguments": None, "arguments_bytes": size}
+    rewritten(reader, "session", lambda inside: inside[seq - 1][2].update(gone))
+    assert places(report_on(reader)) == [("session", seq)]
+
+
+def test_a_result_that_was_short_enough_to_be_kept_cannot_be_missing() -> None:
+    play, _ = lenient_result()
+    reader = recorded([play])
+    seq = next(at for at, one in enumerate(reader.chains["session"], 1) if b"CallSucc" in one.body)
+    rewritten(reader, "session", lambda inside: inside[seq - 1][2].update(result=None))
+    assert places(report_on(reader)) == [("session", seq)]
+
+
+def test_what_a_call_leaves_behind_cannot_be_left_out_of_its_record() -> None:
+    text = (
+        "tools: {allow: [s.a, s.b]}\npolicies:\n  - {id: not, call: s.b, forbidden_after: [%s]}\n"
+    )
+    strict, lax = compiled_rules(text % "s.a.success"), compiled_rules(text % "s.a.failure")
+    play = Play(rules=replace(lax, hash=strict.hash, text=strict.text))
+    play.call("s.a")
+    play.call("s.b")
+    reader = recorded([play])
+
+    def forget(inside: list[Content]) -> None:
+        for _, _, data in inside:
+            data.pop("marks", None)
+
+    rewritten(reader, "session", forget)
+    assert places(report_on(reader)) == [("session", 3)]
+
+
+@pytest.mark.parametrize("words", ["[secret:x]", "<redacted:x>", '{"$c":"x"}'])
+def test_words_that_look_like_something_hidden_excuse_nothing(words: str) -> None:
+    text = "inputs: {x: {type: string}}\nsteps:\n"
+    sign = "  sign: {approval: {roles: [boss], timeout: 1h}}\n"
+    lax = f"{text}{sign}  a: {{tool: s.a}}\n"
+    play = forged(lax.replace("s.a", "s.a, needs: sign"), lax, x=words)
+    play, seq = called(play, "s.a", note=words)
+    assert places(replayed(play)) == [("session", seq)]
+
+
+def test_a_person_who_was_never_asked_is_missed_whatever_is_redacted() -> None:
+    text = "inputs: {x: {type: string}}\nsteps:\n"
+    sign = "  sign: {approval: {roles: [boss], timeout: 1h}}\n"
+    play = forged(
+        f"{text}{sign}  pay: {{tool: s.pay, needs: sign}}\n",
+        f"{text}{sign}  pay: {{tool: s.pay}}\n",
+        x=f"<redacted:{'0' * 64}>",
+    )
+    play, seq = called(play, "s.pay")
+    assert places(replay_store(recorded([play]).open)) == [("session", seq)]
+
+
+def test_roles_that_only_the_record_states_prove_nothing() -> None:
+    play, seq = role_missing()
+    reader = recorded([play])
+    more = {"roles": ["boss", "worker"]}
+    rewritten(reader, "session", lambda inside: inside[seq - 1][2]["settings"].update(more))
+    report = report_on(reader)
+    assert (report.rederived, report.consistent) == (0, {"roles": 1})
 
 
 @pytest.mark.parametrize("rule", ["schema", "unknown_tool", "server_unavailable"])
@@ -524,6 +610,24 @@ def test_sessions_can_be_chosen() -> None:
     plays = [called(Play(LINE, session_id=name), "s.a")[0] for name in ("one", "two")]
     report = replay_store(recorded(plays).open, ["two"])
     assert (report.sessions, report.decisions) == (1, 1)
+
+
+def test_processes_that_share_the_sessions_out_come_to_the_same() -> None:
+    honest = [called(Play(LINE, session_id=f"honest-{number:02}"), "s.a")[0] for number in range(9)]
+    lax = LINE.replace(", needs: a", "")
+    forgeries = [called(forged(LINE, lax, f"forged-{number:02}"), "s.b")[0] for number in range(9)]
+    reader = recorded([*honest, *forgeries])
+    alone = replay_store(reader.open, processes=1)
+    assert [one.session_id for one in alone.mismatches] == [
+        f"forged-{number:02}" for number in range(9)
+    ]
+    assert replay_store(reader.open, processes=2) == alone
+
+
+def test_a_share_that_was_not_played_is_an_error_and_never_left_out() -> None:
+    reader = recorded([called(Play(LINE), "s.a")[0]])
+    with pytest.raises(StoreError, match="ended before"):
+        replay_store(partial(open_only_here, os.getpid(), reader), processes=2)
 
 
 def test_the_classes_add_up() -> None:

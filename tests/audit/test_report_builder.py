@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -139,6 +140,12 @@ def test_edits_and_escalations_are_told_with_the_request_they_change() -> None:
     assert (report.totals.edits, report.totals.escalations) == (1, 1)
 
 
+def test_votes_that_an_edit_made_void_are_told_as_void() -> None:
+    vote = e.ApprovalVoted("apr_step", "bob", DIGEST, "cli", ("boss",))
+    report = report_of(*BEFORE, vote, EVENTS[e.ApprovalEdited], vote)
+    assert [one.void for one in report.approvals[0].votes] == [True, False]
+
+
 def test_edits_and_escalations_of_a_request_about_a_call_are_told_with_it() -> None:
     report = report_of(
         *BEFORE,
@@ -165,6 +172,25 @@ def test_a_reconciled_call_stays_unknown_but_is_settled() -> None:
     settled = report_of(*BEFORE, unknown, EVENTS[e.CallReconciled])
     assert (settled.calls[0].outcome, settled.calls[0].settled) == ("unknown", True)
     assert (settled.totals.unsettled, settled.totals.reconciled) == (0, 1)
+
+
+def test_a_late_answer_that_contradicts_what_was_said_is_found() -> None:
+    """Settled as not happened, a call is made again: that it did happen must not go unnoticed."""
+    unknown, late = EVENTS[e.CallBecameUnknown], EVENTS[e.LateOutcome]
+    assert isinstance(late, e.LateOutcome)
+    for happened, outcome, contradicted in (
+        (False, "succeeded", 1),
+        (True, "failed", 1),
+        (True, "succeeded", 0),
+        (False, "failed", 0),
+    ):
+        settled = e.CallResolved("call_1", happened, "ann", "asked the bank")
+        answer = replace(late, outcome=outcome)
+        for order in ((settled, answer), (answer, settled)):
+            report = report_of(*BEFORE, unknown, *order)
+            assert report.totals.contradicted == contradicted
+            assert report.calls[0].contradicted == bool(contradicted)
+    assert report_of(*BEFORE, unknown, late).totals.contradicted == 0
 
 
 def test_an_answer_that_came_late_is_told_and_changes_no_outcome() -> None:

@@ -85,7 +85,7 @@ def test_a_copy_of_the_file_runs_by_itself(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines()[-1] == (
         "20 of 20 records verified in 2 sessions (0 pruned, 0 under no checkpoint, 0 broken); 2 "
-        "kept checkpoints agree; 1 workflow texts and 1 disclosed values checked: the export holds"
+        "kept checkpoints agree; 1 workflow text and 1 disclosed value checked: the export holds"
     )
 
 

@@ -118,6 +118,13 @@ def test_an_edit_with_its_hash_mended_is_reported_at_the_link(path: Path) -> Non
     assert found(path) == [("payment", 12)]
 
 
+@pytest.mark.parametrize("place", [-5, 0, 900])
+def test_a_record_without_its_place_in_the_log_is_a_break(path: Path, place: int) -> None:
+    run(path, f"UPDATE record SET position={place} WHERE session='payment' AND seq=1")
+    (only_one,) = verify_store(partial(open_view, path)).breaks
+    assert "do not lie one after another" in only_one.what
+
+
 def test_a_deleted_record_is_reported_where_it_was(path: Path) -> None:
     run(path, "DELETE FROM record WHERE session='onboarding' AND seq=11")
     assert found(path) == [("onboarding", 11)]
@@ -159,6 +166,18 @@ def test_a_changed_state_is_reported_at_the_head(path: Path) -> None:
     run(path, "UPDATE session SET state=? WHERE id='payment'", state)
     assert found(path) == [("payment", 18)]
     assert "the stored state differs" in what(path)
+
+
+def test_a_state_of_an_earlier_version_counts_as_it_is_read_today(path: Path) -> None:
+    state = json.loads(in_memory(path).states["payment"])
+    del state["asks"]  # what this version adds, and is empty in such a session
+    run(path, "UPDATE session SET state=? WHERE id='payment'", json.dumps(state).encode())
+    assert found(path) == []
+
+
+def test_a_state_that_cannot_be_read_is_reported_at_the_head(path: Path) -> None:
+    run(path, "UPDATE session SET state=? WHERE id='payment'", b"{}")
+    assert found(path) == [("payment", 18)]
 
 
 def test_a_denial_rewritten_as_a_permission_leaves_a_call_that_the_state_lacks(path: Path) -> None:

@@ -43,12 +43,24 @@ def test_a_span_of_time_is_given_as_dates_or_durations(project: Project) -> None
     assert "0 records written" in before.stderr
 
 
+def test_a_span_ends_with_its_last_day(project: Project) -> None:
+    session, _ = project.asked()
+    days = ("--from", "2020-01-01", "--to")
+    rows = list(csv.DictReader(io.StringIO(project.run("audit", "export", "-f", "csv").stdout)))
+    day = rows[-1]["at"][:10]
+    whole = project.run("audit", "export", session, "-f", "csv", *days, day)
+    assert f"{len(project.kinds(session))} records written" in whole.stderr
+    none = project.run("audit", "export", session, "-f", "csv", *days, f"{day}T00:00")
+    assert "0 records written" in none.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("nobody", "-f", "csv"), "no session 'nobody'"),
         (("-f", "pdf"), "'pdf' is not one of"),
         (("-f", "csv", "--from", "yesterday"), "'yesterday' is no moment"),
+        (("-f", "csv", "--from", "2026-01-02", "--to", "2026-01-01"), "is not before --to"),
         (("ses_1", "-f", "jsonl"), "mcpuppet audit bundle SESSION"),
         (("-f", "csv", "-o", "mcpuppet.yaml"), "cannot write mcpuppet.yaml: File exists"),
         (("-f", "csv", "-o", "no/such/folder"), "cannot write no/such/folder: No such file"),

@@ -211,7 +211,23 @@ def test_a_bundle_connects_to_a_checkpoint_that_its_receiver_holds(project: Proj
     checked = ("audit", "verify", "b.jsonl", "--key", key, "--checkpoint", str(older))
     result = project.run(*checked)
     assert result.exit_code == 0, result.stdout
-    assert "1 kept checkpoints agree" in result.stdout
+    assert "1 kept checkpoint agrees" in result.stdout
+
+
+def test_an_export_is_read_as_strict_json_where_that_is_asked_for(project: Project) -> None:
+    key, _, _ = bundled(project)
+    command = ("audit", "verify", "bundle.jsonl", "--key", key)
+    assert "--strict reads it" in project.run(*command).stdout
+    strict = project.run(*command, "--strict")
+    assert strict.exit_code == 0, strict.stdout
+    assert "--strict reads it" not in strict.stdout
+    assert "--strict is for an export" in project.run("audit", "verify", "--strict").stderr
+
+
+def test_a_file_of_checkpoints_that_is_not_there_is_said(project: Project) -> None:
+    result = project.run("audit", "verify", "x.jsonl", "--checkpoint", "gone.txt")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: cannot read gone.txt: No such file or directory\n"
 
 
 def test_a_bundle_is_written_to_stdout_and_never_over_a_file(project: Project) -> None:
@@ -260,4 +276,4 @@ def test_only_an_auditor_is_given_redacted_values_and_that_is_recorded(project: 
     assert project.kinds(session)[-1] == "ValuesDisclosed"
     checked = project.run("audit", "verify", "b.jsonl", "--key", key)
     assert checked.exit_code == 0, checked.stdout
-    assert "1 disclosed values checked" in checked.stdout
+    assert "1 disclosed value checked" in checked.stdout

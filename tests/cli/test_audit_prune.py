@@ -66,6 +66,17 @@ def test_old_sessions_lose_their_contents_and_the_trail_still_verifies(
     assert "0 records came after it" in result.stderr
 
 
+def test_the_list_of_sessions_cannot_make_a_young_one_old(old: tuple[Project, str, str]) -> None:
+    project, gone, kept = old
+    connection = apsw.Connection(str(project.store))
+    connection.execute("UPDATE session SET updated_at=1")
+    connection.close()
+    code, out, _ = prune(project, "--yes")
+    assert code == 0
+    assert gone in out
+    assert kept not in out
+
+
 def test_nothing_of_the_contents_is_left_in_the_files(old: tuple[Project, str, str]) -> None:
     project, _, _ = old
     assert GONE.encode() in stored(project)

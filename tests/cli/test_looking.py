@@ -69,7 +69,7 @@ def test_an_answer_that_came_late_is_shown_to_whoever_settles_the_call(project: 
 
     project.play(SENDING, answer)
     (held,) = json.loads(project.run("show", session, "--json").stdout)["held"]
-    assert held["late"] == 'it answered late after 61.5 s, with success: {"receipt": "R-77"}'
+    assert held["late"] == 'the outcome came after 61.5 s: succeeded: {"receipt": "R-77"}'
     page = project.run("show", session).stdout
     assert "R-77" in page
     assert "counts for nothing until you say so" in " ".join(page.split())

@@ -76,6 +76,7 @@ def test_all_scenes_go_as_announced(tmp_path: Path) -> None:
         "approved by alice (1 of 2); others must too.",
         "approved by bob.",
         "approved was 2500, so 25000 was not sent.",
+        "replayed returned transfer_id=",
         "the finance server made one transfer, of exactly 2500.",
         "watch validate success, quarantine skipped, process legal",
         "run data_pipeline is completed",
@@ -89,6 +90,10 @@ def test_all_scenes_go_as_announced(tmp_path: Path) -> None:
         assert sentence in told
     assert told.count("everything holds") == 2
     assert effects(kept, "transfer_funds") == [{"amount": 2500, "payee": "DE00INVENTED0000000001"}]
+    assert {one.name: one.stat().st_mode & 0o777 for one in (kept / "tokens").iterdir()} == {
+        "alice": 0o600,
+        "bob": 0o600,
+    }
     assert verify_store(lambda: open_view(kept / "mcpuppet.db")).ok
     assert (kept / "serve.log").read_text() == ""
     too_long = [line for line in ran.stdout.splitlines() if len(line) > COLUMNS]

@@ -216,6 +216,9 @@ class MemoryReader:
         chosen = self.chains if session_id is None else [session_id]
         return (record for one in chosen for record in self.chains.get(one, ()))
 
+    def size(self) -> int:
+        return sum(map(len, self.chains.values()))
+
     def disclosures(self, session_id: str) -> Iterator[Disclosure]:
         del session_id
         return iter(())
@@ -308,4 +311,8 @@ def rewrite(path: Path, session_id: str, change: Callable[[list[Content]], None]
     connection.execute(
         "UPDATE session SET seq=?, head=? WHERE id=?", (len(chain), chain[-1].hash, session_id)
     )
+    # No gap may tell that records were taken out.
+    places = [at for (at,) in connection.execute("SELECT position FROM record ORDER BY position")]
+    for place, before in enumerate(places, start=1):
+        connection.execute("UPDATE record SET position=? WHERE position=?", (place, before))
     connection.close()

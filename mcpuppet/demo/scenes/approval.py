@@ -7,7 +7,7 @@ from mcpuppet.demo.stage import Stage
 
 
 async def play(stage: Stage) -> None:
-    """Make the payment properly; try another amount, a second payment and a vote on the way."""
+    """Make the payment properly; try another amount, the same again and a vote on the way."""
     await stage.tell(
         "Now the payment is made as it should be. A call never waits for a person: it is answered "
         "at once, and is legal after the decision."
@@ -20,8 +20,12 @@ async def play(stage: Stage) -> None:
     check_transfers(stage, 0, "approved was 2500, so 25000 was not sent.")
     stage.narrator.gap()
     await stage.ask("transfer_funds", PAYMENT, "succeeded")
-    await stage.tell("The AI makes the same call again, as after a lost answer.")
-    await stage.ask("transfer_funds", PAYMENT, "succeeded")
+    await stage.tell(
+        "The approval was good for one call. The AI makes the same call again, as after a lost "
+        "answer: it is told the outcome that is on record."
+    )
+    repeat = await stage.ask("transfer_funds", PAYMENT, "succeeded")
+    stage.expect(repeat.details.get("how") == "replayed", "the same call was made a second time")
     check_transfers(stage, 1, "the finance server made one transfer, of exactly 2500.")
     stage.narrator.gap()
     await stage.ask("write_audit", {"entry": f"payment to {PAYMENT['payee']}"}, "succeeded")
