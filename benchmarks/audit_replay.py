@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from mcpuppet.audit.replay import ReplayReport, replay_store
+from mcpuppet.audit.replay.store import ReplayReport, replay_store
 from mcpuppet.ledger import session_index
 from mcpuppet.session.asked import Circumstances, refused_call, settings_read
 from mcpuppet.session.call import Principal

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.custody import Custody
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import (
     Library,
@@ -26,8 +25,9 @@ from mcpuppet.library import (
     shared_tools,
 )
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import People
-from mcpuppet.secret_text import Scrubber, secrets_of
+from mcpuppet.people.custody import Custody
+from mcpuppet.people.deciding import People
+from mcpuppet.redaction.secrets import Scrubber, secrets_of
 from mcpuppet.settings import Settings, load_settings
 from mcpuppet.store.nodes import Nodes
 from mcpuppet.store.protocol import Store

@@ -19,7 +19,6 @@ from weakref import WeakValueDictionary
 
 from mcpuppet.audit.history import fold_records
 from mcpuppet.audit.record import open_record
-from mcpuppet.audit.redaction import Vault
 from mcpuppet.errors import (
     PrunedSessionError,
     SessionChangedError,
@@ -27,7 +26,8 @@ from mcpuppet.errors import (
     UnknownSessionError,
 )
 from mcpuppet.library import Library
-from mcpuppet.secret_text import KNOWN_KEYS, Scrubber
+from mcpuppet.redaction.secrets import KNOWN_KEYS, Scrubber
+from mcpuppet.redaction.vault import Vault
 from mcpuppet.session.admin_events import ADMINISTRATION, AdminEvent, ValuesErased
 from mcpuppet.session.call import Principal
 from mcpuppet.session.consequences import FAILING_LASTS, Progress, Source, stale_at

@@ -22,7 +22,6 @@ from mcpuppet.audit.fates import Fate, fates
 from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
 from mcpuppet.audit.provenance import first_seen
-from mcpuppet.audit.redaction import has_marks, vault_of
 from mcpuppet.errors import (
     DownstreamUnavailableError,
     InvalidInputError,
@@ -34,11 +33,12 @@ from mcpuppet.errors import (
 from mcpuppet.headless import WorkflowResult, run_headless
 from mcpuppet.ledger import Ledger
 from mcpuppet.library import Library
-from mcpuppet.people import People
+from mcpuppet.people.deciding import People
 from mcpuppet.reconciliation import Reconciler
+from mcpuppet.redaction.secrets import Scrubber, secrets_of
+from mcpuppet.redaction.vault import has_marks, vault_of
 from mcpuppet.repeats import KEY, Repeated, client_key, without_key
 from mcpuppet.ruling import DefinitionNeeded, Judge, Known, ProvenanceNeeded, Request, Ruling
-from mcpuppet.secret_text import Scrubber, secrets_of
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Principal, argument_fault, canonical_json
 from mcpuppet.session.consequences import Progress

@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 
 from mcpuppet.audit.fates import fates
-from mcpuppet.audit.redaction import vault_of
 from mcpuppet.errors import DownstreamUnavailableError
 from mcpuppet.ledger import Ledger
+from mcpuppet.redaction.vault import vault_of
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.fate import waiting_calls
 from mcpuppet.session.outcome import Failed, Outcome, Unknown, recordable

@@ -21,7 +21,7 @@ from mcpuppet.audit.history import History, ImpossibleEventError
 from mcpuppet.audit.verify import verify_store
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 from mcpuppet.session.decision import ApprovalNeeded

@@ -30,7 +30,7 @@ from mcpuppet.demo.folder import DemoFolder, import_path
 from mcpuppet.demo.servers import server_settings
 from mcpuppet.demo.servers.web import PLANTED_URL
 from mcpuppet.library import check_files
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session import events as e
 from mcpuppet.session.requests import MOST_OPEN
 from mcpuppet.templates_path import templates_folder

@@ -20,7 +20,7 @@ from support.fakes import Clock, failed, succeeded
 from support.histories import recorded
 from support.play import AGENT, Play, Shared, compiled, compiled_rules
 
-from mcpuppet.audit.replay import replay_store
+from mcpuppet.audit.replay.store import replay_store
 from mcpuppet.ledger import session_index
 from mcpuppet.session.asked import (
     Circumstances,

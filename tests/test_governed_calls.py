@@ -13,7 +13,7 @@ from support.ruled import ruled
 from mcpuppet.audit.record import open_record
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session import events as e
 from mcpuppet.session.outcome import Outcome, Unknown
 

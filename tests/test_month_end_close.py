@@ -19,7 +19,7 @@ from support.obedient import Obedient, Told
 
 from mcpuppet.library import check_files
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.templates_path import templates_folder
 from mcpuppet.views import ApprovalView
 

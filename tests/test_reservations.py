@@ -15,7 +15,7 @@ from support import ruled as ruled_module
 from support.fakes import Clock, FakeServers, failed, succeeded
 from support.ruled import ruled
 
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session.outcome import Outcome, Unknown
 
 pytestmark = pytest.mark.anyio

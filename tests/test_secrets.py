@@ -17,7 +17,7 @@ from mcpuppet.audit.verify import verify_store
 from mcpuppet.gateway.server_process import ServerLog
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.secret_text import KNOWN_KEYS, Scrubber, secrets_of
+from mcpuppet.redaction.secrets import KNOWN_KEYS, Scrubber, secrets_of
 from mcpuppet.settings import load_settings
 
 SERVERS = Path(__file__).parent / "gateway" / "servers"

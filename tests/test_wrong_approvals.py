@@ -31,11 +31,11 @@ from mcpuppet.audit.verify import verify_store
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError, UnknownSessionError
 from mcpuppet.gateway.tool_names import META_TOOLS
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import People, Person
+from mcpuppet.people.deciding import People, Person
+from mcpuppet.people.users import credential_of, token_hash
 from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 from mcpuppet.store.sqlite_reader import open_view
-from mcpuppet.users import credential_of, token_hash
 
 pytestmark = pytest.mark.anyio
 

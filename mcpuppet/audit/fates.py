@@ -12,8 +12,8 @@ from typing import Any
 
 from mcpuppet.audit.history import event_of
 from mcpuppet.audit.record import Record, open_record
-from mcpuppet.audit.redaction import Vault, has_marks
 from mcpuppet.errors import AuditError
+from mcpuppet.redaction.vault import Vault, has_marks
 from mcpuppet.session import events as e
 from mcpuppet.session.call import Call, call_digest
 from mcpuppet.session.outcome import Failed, Outcome, Succeeded, Unknown

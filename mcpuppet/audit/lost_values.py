@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mcpuppet.audit.commitments import MARK, commitment_in
 from mcpuppet.audit.record import ChainBreak, OpenedRecord
-from mcpuppet.audit.redaction import CONTENT, OWN_WORDS, WORDS, Vault
+from mcpuppet.redaction.commitments import MARK, commitment_in
+from mcpuppet.redaction.vault import CONTENT, OWN_WORDS, WORDS, Vault
 from mcpuppet.session.admin_events import ValuesErased
 
 _ERASED = ValuesErased.__name__

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from mcpuppet.audit.period_report import PeriodReading, PeriodReport
 from mcpuppet.audit.reader import OpenReader, SessionReader
 from mcpuppet.audit.record import parse_instant
-from mcpuppet.audit.report import CheckpointReport, ComplianceReport
-from mcpuppet.audit.report_checks import (
+from mcpuppet.audit.reports.checks import (
     KeptOf,
     SignedLog,
     checkpoint_words,
     replay_words,
     replayed,
 )
-from mcpuppet.audit.report_counting import Period
-from mcpuppet.audit.session_reading import SessionReading
+from mcpuppet.audit.reports.counting import Period
+from mcpuppet.audit.reports.period_report import PeriodReading, PeriodReport
+from mcpuppet.audit.reports.report import CheckpointReport, ComplianceReport
+from mcpuppet.audit.reports.session_reading import SessionReading
 from mcpuppet.audit.signed_log import Kept
 from mcpuppet.errors import InvalidInputError, UnknownSessionError
 

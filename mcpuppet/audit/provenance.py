@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mcpuppet.audit.record import Record, open_record
-from mcpuppet.audit.redaction import Vault
+from mcpuppet.redaction.vault import Vault
 from mcpuppet.session import events as e
 from mcpuppet.workflow.json_values import json_equal
 

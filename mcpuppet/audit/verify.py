@@ -20,10 +20,10 @@ from mcpuppet.audit.people import people_breaks
 from mcpuppet.audit.pruning import PruningCheck, Remains
 from mcpuppet.audit.reader import OpenReader, SessionReader
 from mcpuppet.audit.record import ChainBreak, OpenedRecord, Record, open_record, verify_chain
-from mcpuppet.audit.redaction import Vault, vault_of
 from mcpuppet.audit.signed_log import LOG, Kept, LogReport, check_log
 from mcpuppet.audit.verifier import VerifierError, VerifierKey, parse_key
 from mcpuppet.errors import AuditError, StoreError
+from mcpuppet.redaction.vault import Vault, vault_of
 from mcpuppet.session.admin_events import ADMINISTRATION, RecordsPruned, SigningKeyCreated
 from mcpuppet.session.events import Event
 from mcpuppet.session.snapshot import dump_state, load_state

@@ -48,7 +48,7 @@ def disclose(
     token = read_token(token_file)
     # The store costs a second of imports that --help should not pay.
     from mcpuppet.cli.desk import at_desk  # noqa: PLC0415
-    from mcpuppet.disclosing import Disclosing  # noqa: PLC0415
+    from mcpuppet.people.disclosing import Disclosing  # noqa: PLC0415
 
     async def work(desk: Desk) -> list[Disclosure]:
         person = await desk.people.authenticate(token)
@@ -83,7 +83,7 @@ def erase(
     token = read_token(token_file)
     # The store costs a second of imports that --help should not pay.
     from mcpuppet.cli.desk import at_desk  # noqa: PLC0415
-    from mcpuppet.disclosing import Disclosing  # noqa: PLC0415
+    from mcpuppet.people.disclosing import Disclosing  # noqa: PLC0415
 
     async def work(desk: Desk) -> None:
         person = await desk.people.authenticate(token)

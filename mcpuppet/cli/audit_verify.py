@@ -15,7 +15,7 @@ from mcpuppet.cli.output import counted, put, put_json, say
 
 if TYPE_CHECKING:
     from mcpuppet.audit.record import ChainBreak
-    from mcpuppet.audit.replay import Mismatch, ReplayReport
+    from mcpuppet.audit.replay.store import Mismatch, ReplayReport
     from mcpuppet.audit.signed_log import LogReport
     from mcpuppet.audit.verifier import ExportReport
     from mcpuppet.audit.verify import VerifyReport

@@ -18,9 +18,9 @@ from mcpuppet.audit.tree import TileTree
 from mcpuppet.cli.audit_keys import kept_in
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.cli.moments import moment
-from mcpuppet.custody import Pruned
-from mcpuppet.disclosing import Disclosing
 from mcpuppet.errors import InvalidInputError
+from mcpuppet.people.custody import Pruned
+from mcpuppet.people.disclosing import Disclosing
 from mcpuppet.store.protocol import SessionRow
 
 

@@ -19,7 +19,7 @@ from mcpuppet.cli.edge import NotDecidedError
 from mcpuppet.cli.looking import held_in
 from mcpuppet.cli.pages import approval_page, edit_page, show
 from mcpuppet.errors import InvalidInputError
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session.state import ShownCall
 from mcpuppet.views import ApprovalView, SessionView, legal_sentence
 

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mcpuppet.audit.report_document import (
+from mcpuppet.audit.reports.document import (
     Block,
     Bullets,
     Cell,
@@ -29,7 +29,7 @@ from mcpuppet.audit.report_document import (
     Tone,
     Word,
 )
-from mcpuppet.audit.report_words import fit
+from mcpuppet.audit.reports.words import fit
 from mcpuppet.cli.text import plain
 
 _STYLES: dict[Tone, str] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcpuppet.audit.near_misses import NearMisses
+from mcpuppet.audit.reports.near_misses import NearMisses
 from mcpuppet.cli.looking import FactView, HeldView, RulesView, Sight
 from mcpuppet.session.events import time_text
 from mcpuppet.session.state import AskState

@@ -14,10 +14,10 @@ import anyio
 
 from mcpuppet.app import Desk
 from mcpuppet.audit.fates import Fate, fates
-from mcpuppet.audit.near_misses import NearMisses, near_misses
-from mcpuppet.audit.redaction import vault_of
+from mcpuppet.audit.reports.near_misses import NearMisses, near_misses
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.errors import UnknownSessionError
+from mcpuppet.redaction.vault import vault_of
 from mcpuppet.session.consequences import Progress
 from mcpuppet.session.machine import RUN_ENDS
 from mcpuppet.session.outcome import result_value

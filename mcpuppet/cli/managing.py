@@ -8,7 +8,7 @@ from pathlib import Path
 from mcpuppet.app import Desk
 from mcpuppet.cli.deciding import as_person
 from mcpuppet.cli.desk import at_desk
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 
 
 def add_user(config: Path, token: Callable[[], str], name: str, roles: tuple[str, ...]) -> str:

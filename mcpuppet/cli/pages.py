@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from mcpuppet.audit.near_misses import NearMisses
+from mcpuppet.audit.reports.near_misses import NearMisses
 from mcpuppet.cli.looking import FactView, HeldView, RulesView, Sight
 from mcpuppet.cli.output import counted
 from mcpuppet.cli.text import plain

@@ -15,15 +15,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from mcpuppet.app import Desk, utc_now
-from mcpuppet.audit.period_contents import period_document
-from mcpuppet.audit.period_report import PeriodReport
-from mcpuppet.audit.report import ComplianceReport
-from mcpuppet.audit.report_contents import session_document
-from mcpuppet.audit.report_counting import Period
-from mcpuppet.audit.report_csv import csv_chunks
-from mcpuppet.audit.report_document import Document, Picture
-from mcpuppet.audit.report_html import html_chunks
-from mcpuppet.audit.report_markdown import markdown_chunks
+from mcpuppet.audit.reports.contents import session_document
+from mcpuppet.audit.reports.counting import Period
+from mcpuppet.audit.reports.csv_format import csv_chunks
+from mcpuppet.audit.reports.document import Document, Picture
+from mcpuppet.audit.reports.html_format import html_chunks
+from mcpuppet.audit.reports.markdown_format import markdown_chunks
+from mcpuppet.audit.reports.period_contents import period_document
+from mcpuppet.audit.reports.period_report import PeriodReport
+from mcpuppet.audit.reports.report import ComplianceReport
 from mcpuppet.cli import pages, reporting
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.cli.document_view import render_document
@@ -118,7 +118,7 @@ def _written(document: Document, format: str) -> Iterable[str | bytes]:
 def _pdf(document: Document) -> bytes:
     try:
         # Only the extra brings what this module imports.
-        from mcpuppet.audit.report_pdf import pdf_bytes  # noqa: PLC0415
+        from mcpuppet.audit.reports.pdf_format import pdf_bytes  # noqa: PLC0415
     except ImportError as error:
         raise InvalidInputError(
             "a PDF needs the extra `pdf`: install mcpuppet[pdf]; or write HTML, which prints well"

@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mcpuppet.audit import report_parts as parts
-from mcpuppet.audit import report_people_parts as people
-from mcpuppet.audit.report import (
+from mcpuppet.audit.reports import parts
+from mcpuppet.audit.reports import people_parts as people
+from mcpuppet.audit.reports.report import (
     AgreementReport,
     ApprovalReport,
     AskReport,
@@ -31,7 +31,7 @@ from mcpuppet.audit.report import (
     RunReport,
     VoteReport,
 )
-from mcpuppet.audit.report_words import value_text
+from mcpuppet.audit.reports.words import value_text
 from mcpuppet.cli.document_view import render_blocks
 from mcpuppet.cli.text import plain
 from mcpuppet.session.events import time_text

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mcpuppet.app import Desk
-from mcpuppet.audit.replay import ReplayReport, replay_store
-from mcpuppet.audit.report import ComplianceReport
+from mcpuppet.audit.replay.store import ReplayReport, replay_store
+from mcpuppet.audit.reports.report import ComplianceReport
 from mcpuppet.audit.verifier import (
     ExportReport,
     KeptCheckpoint,

@@ -38,7 +38,7 @@ from mcpuppet.gateway.server_process import (
 )
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.gateway.tool_catalogue import Catalogue, RejectedTool, Tool, read_catalogue
-from mcpuppet.secret_text import Scrubber, secrets_of
+from mcpuppet.redaction.secrets import Scrubber, secrets_of
 from mcpuppet.session.outcome import Failed, Outcome
 from mcpuppet.tool_servers import OnLate
 

@@ -30,7 +30,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage, JSONRPCNotification, jsonrpc_message_adapter
 
 from mcpuppet.gateway.server_settings import ServerSettings
-from mcpuppet.secret_text import KNOWN_KEYS, LineScrubber, Scrubber
+from mcpuppet.redaction.secrets import KNOWN_KEYS, LineScrubber, Scrubber
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Longest line accepted from a server, in bytes; a longer one ends the connection."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcpuppet.audit.commitments import COMMITMENT, FORGERY, SECRET_MARK
-from mcpuppet.audit.redaction import CONTENT, WORDS, Vault, redacted_field
-from mcpuppet.secret_text import KNOWN_KEYS, Scrubber
+from mcpuppet.redaction.commitments import COMMITMENT, FORGERY, SECRET_MARK
+from mcpuppet.redaction.secrets import KNOWN_KEYS, Scrubber
+from mcpuppet.redaction.vault import CONTENT, WORDS, Vault, redacted_field
 from mcpuppet.session import events as e
 from mcpuppet.session.call import MAX_SHOWN_BYTES, Call, canonical_json, digest_of
 from mcpuppet.session.state import SessionState

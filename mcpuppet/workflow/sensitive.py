@@ -1,7 +1,7 @@
 """Which values of a call are not to stand in the audit trail: where they are, as paths.
 
 Owns the two ways to say so: JSON Pointers (RFC 6901) under `redact`, and marks in JSON Schemas.
-Knows no value: what becomes of one that stands at such a path is told by `audit.redaction`.
+Knows no value: what becomes of one that stands at such a path is told by `redaction.vault`.
 """
 
 from __future__ import annotations

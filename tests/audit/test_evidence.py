@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mcpuppet.audit.evidence import EvidenceRow, evidence_of
-from mcpuppet.audit.report_totals import Totals
+from mcpuppet.audit.reports.evidence import EvidenceRow, evidence_of
+from mcpuppet.audit.reports.totals import Totals
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 BUSY = Totals(

@@ -25,7 +25,7 @@ from support.histories import (
 )
 
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.audit.report import ComplianceReport, Resolution
+from mcpuppet.audit.reports.report import ComplianceReport, Resolution
 from mcpuppet.errors import StoreError, UnknownSessionError
 from mcpuppet.session import events as e
 from mcpuppet.session.consequences import Progress

@@ -24,12 +24,12 @@ from support.histories import (
 )
 
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.audit.period_contents import period_document
-from mcpuppet.audit.period_report import MOST_LISTED, PeriodReport
-from mcpuppet.audit.report_counting import Period
-from mcpuppet.audit.report_csv import csv_chunks
-from mcpuppet.audit.report_html import html_chunks
-from mcpuppet.audit.report_markdown import markdown_chunks
+from mcpuppet.audit.reports.counting import Period
+from mcpuppet.audit.reports.csv_format import csv_chunks
+from mcpuppet.audit.reports.html_format import html_chunks
+from mcpuppet.audit.reports.markdown_format import markdown_chunks
+from mcpuppet.audit.reports.period_contents import period_document
+from mcpuppet.audit.reports.period_report import MOST_LISTED, PeriodReport
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e

@@ -13,16 +13,16 @@ import pytest
 from support.fakes import FakeServers, succeeded
 from support.gateway import ALICE, governed
 
-from mcpuppet.audit.commitments import commitment, shown
 from mcpuppet.audit.reader import Disclosure
 from mcpuppet.audit.record import open_record
-from mcpuppet.audit.redaction import Vault, redacted_field
-from mcpuppet.audit.replay import replay_store
+from mcpuppet.audit.replay.store import replay_store
 from mcpuppet.audit.verify import verify_store
-from mcpuppet.disclosing import Disclosing
 from mcpuppet.errors import InvalidInputError, NotAuthorisedError
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
+from mcpuppet.people.disclosing import Disclosing
+from mcpuppet.redaction.commitments import commitment, shown
+from mcpuppet.redaction.vault import Vault, redacted_field
 from mcpuppet.session.outcome import Failed, Succeeded
 from mcpuppet.workflow.sensitive import WHOLE, marked_places, parse_pointer
 

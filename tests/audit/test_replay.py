@@ -34,7 +34,7 @@ from support.processes import open_only_here
 
 from mcpuppet.audit.history import fold_records
 from mcpuppet.audit.record import Record, open_record
-from mcpuppet.audit.replay import Mismatch, ReplayReport, replay_store
+from mcpuppet.audit.replay.store import Mismatch, ReplayReport, replay_store
 from mcpuppet.audit.verify import verify_chains
 from mcpuppet.errors import StoreError
 from mcpuppet.session.asked import refused_call

@@ -12,7 +12,7 @@ from support.histories import AGENT, SETTINGS, Story, intruder, onboarding, paym
 
 from mcpuppet.audit.log import AuditLog
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.audit.report import ComplianceReport
+from mcpuppet.audit.reports.report import ComplianceReport
 from mcpuppet.audit.signed_log import Kept
 from mcpuppet.session.admin_events import ADMINISTRATION, SigningKeyCreated
 from mcpuppet.session.consequences import Progress

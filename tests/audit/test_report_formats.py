@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from support.told import BEFORE, EVENTS, LATER, report_of, started
 
-from mcpuppet.audit.report import ComplianceReport
-from mcpuppet.audit.report_contents import session_document
-from mcpuppet.audit.report_csv import COLUMNS, csv_chunks
-from mcpuppet.audit.report_document import Picture
-from mcpuppet.audit.report_html import html_chunks
-from mcpuppet.audit.report_markdown import markdown_chunks
+from mcpuppet.audit.reports.contents import session_document
+from mcpuppet.audit.reports.csv_format import COLUMNS, csv_chunks
+from mcpuppet.audit.reports.document import Picture
+from mcpuppet.audit.reports.html_format import html_chunks
+from mcpuppet.audit.reports.markdown_format import markdown_chunks
+from mcpuppet.audit.reports.report import ComplianceReport
 from mcpuppet.session import events as e
 
 HOSTILE = (

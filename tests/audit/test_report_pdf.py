@@ -7,11 +7,11 @@ import re
 import pytest
 from support.told import BEFORE, EVENTS, report_of, started
 
-from mcpuppet.audit.report_contents import session_document
+from mcpuppet.audit.reports.contents import session_document
 
 pytest.importorskip("reportlab", reason="the extra `pdf` is not installed")
 
-from mcpuppet.audit.report_pdf import pdf_bytes
+from mcpuppet.audit.reports.pdf_format import pdf_bytes
 
 
 def test_a_report_with_every_kind_of_event_becomes_a_pdf_and_always_the_same() -> None:

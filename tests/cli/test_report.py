@@ -114,7 +114,7 @@ def test_what_cannot_be_reported_is_said_in_a_sentence(
 def test_without_the_extra_a_pdf_is_refused_with_its_name(
     filled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mcpuppet.audit.report_pdf", None)
+    monkeypatch.setitem(sys.modules, "mcpuppet.audit.reports.pdf_format", None)
     result = filled.run("report", "payment", "-o", "out.pdf")
     assert result.exit_code == 2
     assert "install mcpuppet[pdf]" in result.stderr

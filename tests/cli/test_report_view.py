@@ -13,7 +13,7 @@ from support.histories import emergency, onboarding, payment, save
 from support.told import BEFORE, EVENTS, report_of
 
 from mcpuppet.audit.monitor import AuditMonitor
-from mcpuppet.audit.report import Break, ChainReport, ComplianceReport, Violation
+from mcpuppet.audit.reports.report import Break, ChainReport, ComplianceReport, Violation
 from mcpuppet.cli.report_view import render_report
 from mcpuppet.cli.text import plain, visible
 from mcpuppet.session import events as e

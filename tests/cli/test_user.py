@@ -13,7 +13,7 @@ from support.project import Project
 
 from mcpuppet.app import Desk
 from mcpuppet.audit.verify import verify_store
-from mcpuppet.people import token_hash
+from mcpuppet.people.deciding import token_hash
 
 
 def stored(project: Project) -> bytes:

@@ -11,7 +11,7 @@ from support.fakes import START, Clock, succeeded
 from support.gateway import ALICE, tiny
 
 from mcpuppet.gateway.answers import DECISION
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session import events as e
 from mcpuppet.workflow.schema import compile_schema
 

@@ -218,7 +218,7 @@ async def test_a_store_is_opened_again_with_what_it_held(path: Path) -> None:
 
 
 def test_a_view_of_a_store_that_does_not_exist_is_refused(path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store .* yet"), open_view(path):
+    with pytest.raises(StoreError, match=r"there is no store .* yet"), open_view(path):
         pass
     assert not path.parent.exists()
 

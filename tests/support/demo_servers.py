@@ -21,7 +21,7 @@ from mcp_types import CallToolRequest, CallToolRequestParams, ListToolsRequest
 from pydantic import BaseModel, ConfigDict
 
 from mcpuppet.app import load_configured
-from mcpuppet.audit.replay import replay_store
+from mcpuppet.audit.replay.store import replay_store
 from mcpuppet.demo.servers import server_settings
 from mcpuppet.demo.servers._common import Toolbox
 from mcpuppet.errors import DownstreamUnavailableError

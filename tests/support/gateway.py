@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mcpuppet.audit.record import open_record
-from mcpuppet.audit.replay import replay_store
+from mcpuppet.audit.replay.store import replay_store
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.library import Library
 from mcpuppet.orchestrator import Orchestrator
-from mcpuppet.people import Person
+from mcpuppet.people.deciding import Person
 from mcpuppet.session.call import Principal
 from mcpuppet.session.events import Event, event_from
 from mcpuppet.settings import PrincipalSettings, Settings, Unlisted

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcpuppet.audit.replay import replay_store
+from mcpuppet.audit.replay.store import replay_store
 from mcpuppet.audit.verify import verify_store
 from mcpuppet.gateway.server_settings import ServerSettings
 from mcpuppet.library import Library

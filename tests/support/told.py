@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from mcpuppet.audit.report import ChainReport, ComplianceReport
-from mcpuppet.audit.report_builder import ReportBuilder
+from mcpuppet.audit.reports.builder import ReportBuilder
+from mcpuppet.audit.reports.report import ChainReport, ComplianceReport
 from mcpuppet.session import admin_events as a
 from mcpuppet.session import events as e
 from support.fakes import START

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mcpuppet.audit.record import Record, open_record
-from mcpuppet.audit.report import ComplianceReport
+from mcpuppet.audit.reports.report import ComplianceReport
 from mcpuppet.audit.verify import verify_chains
 from mcpuppet.cli.output import counted
 from mcpuppet.demo import tampering

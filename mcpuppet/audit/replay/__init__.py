@@ -1,0 +1,1 @@
+"""Replay: every recorded decision is made again from the recorded texts, and compared."""
