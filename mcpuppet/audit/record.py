@@ -16,10 +16,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NoReturn
+from json.encoder import encode_basestring_ascii as _text
+from typing import Any, NoReturn
 
 from mcpuppet.errors import AuditError, InvalidInputError
 
@@ -81,15 +82,16 @@ def seal(
     with microseconds. ASCII escapes let lone surrogates from foreign JSON survive. Raises
     InvalidInputError if `data` cannot be written and read back as JSON.
     """
-    fields = (VERSION, session_id, seq, prev.hex(), format_instant(at), kind, dict(data))
+    plain = dict(data)
     try:
-        _refuse_unreadable(fields, 0)
-        text = _encode(dict(zip(_FIELDS, fields, strict=True)))
+        _refuse_unreadable(plain)
+        end = sealed_end(format_instant(at), kind, plain)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"the data of a {kind!r} event cannot be recorded: {error}") from (
             error
         )
-    body = text.encode("ascii")
+    start = f'{{"v":{VERSION},"session":{_text(session_id)},"seq":{seq},"prev":"{prev.hex()}"'
+    body = start.encode("ascii") + end
     return Record(session_id, seq, body, leaf_hash(body))
 
 
@@ -99,7 +101,7 @@ def sealed_end(at: str, kind: str, data: dict[str, object]) -> bytes:
     `at` is what `format_instant` gives. A body that is JSON and ends so seals exactly this event:
     the last brace closes the body, so `at`, `kind` and `data` are its own.
     """
-    fields = f',"at":"{at}","kind":"{kind}","data":{_encode(data)}}}'
+    fields = f',"at":"{at}","kind":{_text(kind)},"data":{_encode(data)}}}'
     return fields.encode("ascii")
 
 
@@ -150,25 +152,32 @@ def parse_instant(text: str) -> datetime:
 
 
 # Depth is checked before, so that nothing is encoded that has circles.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _encode = json.JSONEncoder(
     ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
 ).encode
 
 
-def _refuse_unreadable(value: dict[str, object] | Sequence[object], depth: int) -> None:
+def _refuse_unreadable(data: dict[str, object]) -> None:
     """Refuse what the encoder would write but `open_record` would not read back as it was.
 
     The encoder turns keys such as 1 and None into text, which can make two keys one, and how deep
-    it can nest depends on the stack it is called on.
+    it can nest depends on the stack it is called on. Level by level, for a call for each value
+    would double the cost of sealing.
     """
-    if depth > MAX_DEPTH:
-        raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        "".join(value)  # a TypeError for a key that is no text, at a tenth of a loop's cost
-    for inner in value.values() if isinstance(value, dict) else value:
-        # Most values are plain; a call for each of them would double the cost of sealing.
-        if inner and isinstance(inner, (dict, list, tuple)):
-            _refuse_unreadable(inner, depth + 1)
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                "".join(value)  # a TypeError for a key that is no text
+                below += [one for one in value.values() if type(one) not in _PLAIN]
+            elif isinstance(value, (list, tuple)):
+                below += [one for one in value if type(one) not in _PLAIN]
+        if not below:
+            return
+        level = below
+    raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
