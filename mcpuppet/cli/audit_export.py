@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -67,6 +66,7 @@ def export(
     from mcpuppet.audit.log import latest_checkpoint, write_export  # noqa: PLC0415
     from mcpuppet.cli.config import read_settings  # noqa: PLC0415
     from mcpuppet.cli.moments import end_moment, moment  # noqa: PLC0415
+    from mcpuppet.cli.new_file import new_file  # noqa: PLC0415
     from mcpuppet.store.sqlite_reader import open_view  # noqa: PLC0415
 
     now, settings = utc_now(), read_settings(config)
@@ -76,7 +76,7 @@ def export(
         raise typer.BadParameter(f"--from {since} is not before --to {until}")
     # Read before the store is: a checkpoint of more than the view shows would look like a cut.
     note = latest_checkpoint(settings.audit) if form is Format.JSONL else None
-    with open_view(settings.store) as reader, _opened(output) as out:
+    with open_view(settings.store) as reader, new_file(output) as out:
         if form is Format.JSONL:
             count = write_export(reader, note, out)
         else:
@@ -109,23 +109,3 @@ def _translated(
     for line in FORMATS[form.value](counted_entries()):
         out.write(line + "\n")
     return count
-
-
-@contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
-    """The new file, or stdout; a file that could not be written whole is not left behind."""
-    if path is None:
-        yield typer.get_text_stream("stdout", encoding="utf-8", errors="replace")
-        return
-    from mcpuppet.errors import InvalidInputError  # noqa: PLC0415
-
-    try:
-        file = path.open("x", encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with file:
-            yield file
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -80,12 +80,14 @@ def _store(report: VerifyReport, played: ReplayReport | None, as_json: bool) -> 
         put(*map(_line, report.breaks))
         put(*(f"{one.session_id} record {one.seq}: {_differs(one)}" for one in mismatches))
     problems = len(report.breaks) + len(mismatches)
-    verdict = counted(problems, "break") if problems else "everything holds"
+    ok = report.ok and (played is None or played.ok)
+    verdict = "everything holds" if ok else "not every session could be played"
+    verdict = counted(problems, "break") if problems else verdict
     say(f"{counted(report.sessions, 'session')}, {counted(report.records, 'record')}: {verdict}")
     say(*_summary(report))
     if played is not None:
         say(_replay_summary(played))
-    return not problems
+    return ok
 
 
 def _differs(one: Mismatch) -> str:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from mcpuppet.app import Desk, utc_now
 from mcpuppet.audit.bundle import Bundle, write_bundle
@@ -18,6 +15,7 @@ from mcpuppet.audit.tree import TileTree
 from mcpuppet.cli.audit_keys import kept_in
 from mcpuppet.cli.desk import at_desk
 from mcpuppet.cli.moments import moment
+from mcpuppet.cli.new_file import new_file
 from mcpuppet.errors import InvalidInputError
 from mcpuppet.people.custody import Pruned
 from mcpuppet.people.disclosing import Disclosing
@@ -121,21 +119,3 @@ def prune(
         return await desk.custody.prune(rows, moment_before, person, reason)
 
     return at_desk(config, work)
-
-
-@contextmanager
-def new_file(path: Path | None) -> Iterator[TextIO]:
-    """A file that is not there yet, or stdout; one that was not written whole is removed."""
-    if path is None:
-        yield sys.stdout
-        return
-    try:
-        file = path.open("x", encoding="ascii", newline="\n")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with file:
-            yield file
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -10,7 +10,10 @@ import typer
 def end_moment(text: str, now: datetime) -> datetime:
     """The moment before which a span ends: of a day, its end; else as `moment`."""
     named = moment(text, now)
-    return named + timedelta(days=1) if _is_day(text) else named
+    try:
+        return named + timedelta(days=1) if _is_day(text) else named
+    except OverflowError:  # it is the last day of the calendar
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _is_day(text: str) -> bool:
@@ -30,11 +33,11 @@ def moment(text: str, now: datetime) -> datetime:
 
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         try:
             return now - parse_duration(text)
         except PydanticCustomError as error:
             raise typer.BadParameter(
                 f"{text!r} is no moment: `2026-01-31`, `2026-01-31T09:30+01:00` and `90d` (ago) are"
             ) from error
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

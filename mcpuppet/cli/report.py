@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mcpuppet.cli.edge import REFUSED
+from mcpuppet.cli.moments import end_moment, moment
 from mcpuppet.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from mcpuppet.errors import InvalidInputError
 
@@ -72,8 +73,9 @@ def report(
     if since is None:
         holds = report_files.session(config, session, chosen, output, replay=replay is not False)
     else:
-        begin = _moment("--from", since, last=False)
-        end = datetime.now(UTC) if until is None else _moment("--to", until, last=True)
+        now = datetime.now(UTC)
+        begin = moment(since, now)
+        end = now if until is None else end_moment(until, now)
         again = replay is True
         holds = report_files.period(config, begin, end, chosen, output, replay=again)
     raise typer.Exit(0 if holds else REFUSED)
@@ -96,18 +98,3 @@ def _refuse_mixture(session: str | None, since: str | None, until: str | None) -
         raise InvalidInputError("a session is reported on whole: name a session or a period")
     if since is None and until is not None:
         raise InvalidInputError("--to ends a period: --from says when it begins")
-
-
-def _moment(option: str, text: str, *, last: bool) -> datetime:
-    """A day or a time; with `last`, a day counts to its end."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInputError(
-            f"{option} {text!r} is neither a day such as 2026-01-31 nor a time such as "
-            "2026-01-31T09:30Z"
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    is_day = len(text) == len("2026-01-31")
-    return (moment + timedelta(days=1) if last and is_day else moment).astimezone(UTC)

@@ -54,6 +54,18 @@ def test_a_span_ends_with_its_last_day(project: Project) -> None:
     assert "0 records written" in none.stderr
 
 
+@pytest.mark.parametrize("command", ["audit export -f csv --from 2026-01-01", "report --from 1d"])
+def test_the_last_day_of_the_calendar_ends_a_span_and_what_is_past_it_is_no_moment(
+    project: Project, command: str
+) -> None:
+    project.asked()
+    last = project.run(*command.split(), "--to", "9999-12-31")
+    assert last.exit_code == 0, last.stderr
+    past = project.run(*command.split(), "--to", "9999-12-31T23:00-14:00")
+    assert past.exit_code == 2
+    assert "is no moment" in past.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -95,7 +95,7 @@ def test_what_does_not_hold_is_reported_with_exit_code_one(
         (("nobody",), "nobody"),
         (("payment", "--from", "2026-01-05"), "name a session or a period"),
         (("--to", "2026-01-05"), "--from says when it begins"),
-        (("--from", "yesterday"), "neither a day such as 2026-01-31 nor a time"),
+        (("--from", "yesterday"), "is no moment: `2026-01-31`"),
         (("--from", "2026-01-05", "--to", "2026-01-01"), "ends after that moment"),
         (("payment", "-o", "out.docx"), "end it in .html, .md, .json, .csv, .pdf"),
         (("payment", "-o", "missing/out.html"), "cannot be written"),

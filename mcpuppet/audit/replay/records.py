@@ -64,6 +64,10 @@ class Tally:
         self.mismatches += other.mismatches
 
 
+REMOVED = "contents were removed"
+"""Why a pruned session cannot be played; nothing is wrong with it."""
+
+
 class Stuck(Exception):  # noqa: N818 - no error: it ends one session's play, and says why
     """The session cannot be played on."""
 
@@ -183,7 +187,7 @@ def _taken_apart(body: bytes) -> tuple[str, str, dict[str, Any]]:
         found = json.loads(text)
         kind, at, data = found["kind"], found["at"], found["data"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise Stuck("a record cannot be read" if body else "contents were removed") from None
+        raise Stuck("a record cannot be read" if body else REMOVED) from None
     if not (isinstance(kind, str) and isinstance(at, str) and isinstance(data, dict)):
         raise Stuck("a record cannot be read")
     return kind, at, data

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mcpuppet.audit.reader import OpenReader, SessionReader
-from mcpuppet.audit.replay.records import Mismatch, Tally
+from mcpuppet.audit.replay.records import REMOVED, Mismatch, Tally
 from mcpuppet.audit.replay.session import SessionReplay
 from mcpuppet.errors import StoreError
 from mcpuppet.redaction.vault import Vault
@@ -72,8 +72,8 @@ class ReplayReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing came out differently."""
-        return not self.mismatches
+        """Whether nothing came out differently, in any session that was not pruned."""
+        return not self.mismatches and not self.unread.keys() - {REMOVED}
 
 
 def replay_store(
